@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.keras` (and `keras`): the door of the Keras API. Names only, loaded on first touch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "3.15.1"  # the version of the Keras API that is followed
+
+# Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
+_NAMESPACES = """
+    activations applications backend callbacks config constraints datasets distribution dtype_policies estimator
+    experimental export initializers layers legacy losses metrics mixed_precision models ops optimizers preprocessing
+    quantizers random regularizers saving tree utils visualization wrappers
+""".split()
+
+# Root names, by the module they come from.
+_ROOMS = {
+    "fitloom.base.naming": "name_scope",
+    "fitloom.engine": "KerasTensor device",
+    "fitloom.initializers": "Initializer",
+    "fitloom.layers": "Input InputSpec Layer",
+    "fitloom.losses": "Loss",
+    "fitloom.metrics": "Metric",
+    "fitloom.models": "Function Model Sequential",
+    "fitloom.optimizers": "Optimizer",
+    "fitloom.ops": "Operation",
+    "fitloom.regularizers": "Regularizer",
+    "fitloom.keras.backend": "StatelessScope SymbolicScope",
+    "fitloom.keras.dtype_policies": "DTypePolicy FloatDTypePolicy",
+    "fitloom.keras.quantizers": "Quantizer",
+    "fitloom.keras.utils": "Variable remat RematScope version",
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_HOMES["Variable"] = "fitloom.engine:KerasVariable"
+_HOMES["version"] = "fitloom.keras:_version"
+
+__all__ = sorted([*_HOMES, *_NAMESPACES])  # noqa: PLE0605
+
+
+def _version() -> str:
+    return __version__
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        room, _, attribute = _HOMES[name].partition(":")
+        value = getattr(importlib.import_module(room), attribute or name)
+    elif name in _NAMESPACES:
+        value = importlib.import_module(f"fitloom.keras.{name}")
+    else:
+        import difflib
+
+        near = difflib.get_close_matches(name, __all__, n=2)
+        hint = f" Did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+        raise AttributeError(f"module 'fitloom.keras' has no attribute {name!r}.{hint}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from fitloom.engine import KerasVariable as Variable
+    from fitloom.layers import Input as Input, InputSpec as InputSpec, Layer as Layer
+    from fitloom.losses import Loss as Loss
+    from fitloom.metrics import Metric as Metric
+    from fitloom.models import Model as Model, Sequential as Sequential
+    from fitloom.optimizers import Optimizer as Optimizer
