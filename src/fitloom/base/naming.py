@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Automatic names (`dense`, `dense_1`, ...) and name scopes."""
+import collections
+import re
+import threading
+
+_counts: collections.Counter = collections.Counter()
+_lock = threading.Lock()
+
+
+class _Scopes(threading.local):
+    def __init__(self):
+        self.names = []
+
+
+_scopes = _Scopes()
+
+
+def to_snake_case(name: str) -> str:
+    """Return a class name in snake case: 'Conv2DTranspose' gives 'conv2d_transpose'."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def unique_name(prefix: str) -> str:
+    """Return 'dense', then 'dense_1', 'dense_2', ... for the prefix 'dense'."""
+    with _lock:
+        _counts[prefix] += 1
+        count = _counts[prefix]
+    return prefix if count == 1 else f"{prefix}_{count - 1}"
+
+
+def get_uid(prefix: str = "") -> int:
+    """Return a number that grows by one at each call with the same prefix, starting at 1."""
+    with _lock:
+        _counts[prefix] += 1
+        return _counts[prefix]
+
+
+def reset():
+    """Forget all automatic names (`clear_session`)."""
+    with _lock:
+        _counts.clear()
+
+
+class name_scope:
+    """Context in which created variables' paths begin with `name`."""
+
+    def __init__(self, name, **_):
+        self.name = name
+
+    def __enter__(self):
+        _scopes.names.append(self.name)
+        return self.name
+
+    def __exit__(self, *_):
+        _scopes.names.pop()
+
+
+def current_path() -> str:
+    """Return the open scopes joined by '/'."""
+    return "/".join(n for n in _scopes.names if n)

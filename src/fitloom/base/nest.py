@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nested structures of lists, tuples, named tuples, dicts (by sorted key) and attrs-like mappings: `tf.nest`."""
+import collections.abc as abc
+
+
+def is_nested(structure) -> bool:
+    """Whether `structure` is a list, tuple or mapping rather than a leaf."""
+    return isinstance(structure, (list, tuple, abc.Mapping))
+
+
+def _is_namedtuple(structure):
+    return isinstance(structure, tuple) and hasattr(structure, "_fields")
+
+
+def sorted_keys(mapping):
+    """Return a mapping's keys in the order in which its values are flattened."""
+    try:
+        return sorted(mapping)
+    except TypeError:
+        return list(mapping)
+
+
+def _children(structure):
+    if isinstance(structure, abc.Mapping):
+        return [structure[k] for k in sorted_keys(structure)]
+    return list(structure)
+
+
+def _rebuild(structure, children):
+    if isinstance(structure, abc.Mapping):
+        by_key = dict(zip(sorted_keys(structure), children))
+        ordered = [(k, by_key[k]) for k in structure]
+        if type(structure) is dict:
+            return dict(ordered)
+        if hasattr(structure, "default_factory"):
+            return type(structure)(structure.default_factory, ordered)
+        return type(structure)(ordered) if not hasattr(structure, "_plain_type") else dict(ordered)
+    if _is_namedtuple(structure):
+        return type(structure)(*children)
+    if isinstance(structure, tuple):
+        return tuple(children)
+    return list(children)
+
+
+def flatten(structure, expand_composites=False) -> list:
+    """Return the leaves in order; a leaf alone gives a list of one."""
+    if not is_nested(structure):
+        return [structure]
+    leaves: list = []
+    _flatten(structure, leaves)
+    return leaves
+
+
+def _flatten(structure, leaves):
+    for child in _children(structure):
+        if is_nested(child):
+            _flatten(child, leaves)
+        else:
+            leaves.append(child)
+
+
+def pack_sequence_as(structure, flat_sequence, expand_composites=False):
+    """Return `structure` with its leaves replaced, in order, by the items of `flat_sequence`."""
+    flat = list(flat_sequence)
+    if not is_nested(structure):
+        if len(flat) != 1:
+            raise ValueError(f"The structure is a leaf, but {len(flat)} values were given.")
+        return flat[0]
+    wanted = len(flatten(structure))
+    if wanted != len(flat):
+        raise ValueError(f"The structure has {wanted} leaves, but {len(flat)} values were given.")
+    return _pack(structure, iter(flat))
+
+
+def _pack(structure, values):
+    return _rebuild(structure, [_pack(c, values) if is_nested(c) else next(values) for c in _children(structure)])
+
+
+def map_structure(func, *structures, **kwargs):
+    """Apply `func` to corresponding leaves; the result has the structure of the first argument."""
+    kwargs.pop("expand_composites", None)
+    kwargs.pop("check_types", None)
+    first = structures[0]
+    for other in structures[1:]:
+        assert_same_structure(first, other, check_types=False)
+    return _map(func, structures, kwargs)
+
+
+def _map(func, structures, kwargs):
+    first = structures[0]
+    if not is_nested(first):
+        return func(*structures, **kwargs)
+    columns = zip(*[_children(s) for s in structures])
+    return _rebuild(first, [_map(func, column, kwargs) for column in columns])
+
+
+def map_structure_up_to(shallow, func, *structures, **kwargs):
+    """Like `map_structure`, but go only as deep as `shallow` does."""
+    if not is_nested(shallow):
+        return func(*structures, **kwargs)
+    columns = zip(_children(shallow), *[_children(s) for s in structures])
+    return _rebuild(shallow, [map_structure_up_to(c[0], func, *c[1:], **kwargs) for c in columns])
+
+
+def flatten_up_to(shallow, structure):
+    """Return the parts of `structure` that stand where `shallow` has leaves."""
+    if not is_nested(shallow):
+        return [structure]
+    if not is_nested(structure) or len(_children(shallow)) != len(_children(structure)):
+        raise ValueError(f"The structures do not match: {_outline(shallow)} and {_outline(structure)}.")
+    return [x for a, b in zip(_children(shallow), _children(structure)) for x in flatten_up_to(a, b)]
+
+
+def flatten_with_paths(structure, prefix=()):
+    """Return (path, leaf) pairs; a path is a tuple of keys and positions."""
+    if not is_nested(structure):
+        return [(prefix, structure)]
+    if isinstance(structure, abc.Mapping):
+        items = [(k, structure[k]) for k in sorted_keys(structure)]
+    elif _is_namedtuple(structure):
+        items = list(zip(structure._fields, structure))
+    else:
+        items = list(enumerate(structure))
+    return [pair for key, child in items for pair in flatten_with_paths(child, prefix + (key,))]
+
+
+def assert_same_structure(a, b, check_types=True, expand_composites=False):
+    """Raise ValueError (or TypeError for differing sequence types) unless both nest alike."""
+    if is_nested(a) != is_nested(b):
+        raise ValueError(f"The two structures do not nest alike: {_outline(a)} and {_outline(b)}.")
+    if not is_nested(a):
+        return
+    if isinstance(a, abc.Mapping) != isinstance(b, abc.Mapping) or (
+            check_types and not isinstance(a, abc.Mapping) and type(a) is not type(b)):
+        raise TypeError(f"The two structures have different types: {_outline(a)} and {_outline(b)}.")
+    if isinstance(a, abc.Mapping) and set(a) != set(b):
+        raise ValueError(f"The two structures have different keys: {sorted_keys(a)} and {sorted_keys(b)}.")
+    ours, theirs = _children(a), _children(b)
+    if len(ours) != len(theirs):
+        raise ValueError(f"The two structures have different lengths: {_outline(a)} and {_outline(b)}.")
+    for x, y in zip(ours, theirs):
+        assert_same_structure(x, y, check_types)
+
+
+def _outline(structure):
+    """A structure with its leaves replaced by dots, for error messages."""
+    text = str(_map(lambda _: "*", (structure,), {})).replace("'*'", ".")
+    return text if len(text) < 200 else text[:200] + "..."
