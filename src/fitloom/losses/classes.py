@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Loss classes: a function of this room with a name and a reduction.
+
+Args of all:
+    reduction: 'sum_over_batch_size', 'mean', 'sum', 'mean_with_sample_weight', 'none' or None.
+    name: name in logs.
+    dtype: dtype of the computation (None: `floatx`).
+The other arguments are those of the function named in each docstring.
+"""
+from fitloom import ops
+from fitloom.base import registry
+from fitloom.losses import classification, overlap, regression
+from fitloom.losses.loss import Loss
+from fitloom.losses.shapes import as_tensor
+
+registry.builtin("keras.losses")(Loss)
+
+
+class FunctionLoss(Loss):
+    """A built-in loss: `fn` and the names of its settings, kept as attributes and in the configuration."""
+
+    per_example = True
+    fn = None
+    settings: tuple = ()
+
+    def __init__(self, reduction, name, dtype, **settings):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        for key, value in settings.items():
+            setattr(self, key, value)
+        self._arguments = settings
+        self._fn_kwargs = settings
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each row."""
+        return type(self).fn(y_true, y_pred, **self._arguments)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), **self._arguments}
+
+
+def _plain(function, class_name, default_name, doc):
+    """Make the class of a function without settings."""
+    def __init__(self, reduction="sum_over_batch_size", name=default_name, dtype=None):
+        FunctionLoss.__init__(self, reduction, name, dtype)
+
+    made = type(class_name, (FunctionLoss,), {
+        "__init__": __init__, "__doc__": f"{doc}: `{function.__name__}`.", "fn": staticmethod(function),
+        "__module__": __name__, "__qualname__": class_name})
+    return registry.builtin("keras.losses")(made)
+
+
+MeanSquaredError = _plain(regression.mean_squared_error, "MeanSquaredError", "mean_squared_error",
+                          "Mean of squared errors")
+MeanAbsoluteError = _plain(regression.mean_absolute_error, "MeanAbsoluteError", "mean_absolute_error",
+                           "Mean of absolute errors")
+MeanAbsolutePercentageError = _plain(
+    regression.mean_absolute_percentage_error, "MeanAbsolutePercentageError", "mean_absolute_percentage_error",
+    "Mean of absolute errors in percent of the target")
+MeanSquaredLogarithmicError = _plain(
+    regression.mean_squared_logarithmic_error, "MeanSquaredLogarithmicError", "mean_squared_logarithmic_error",
+    "Mean of squared errors of log(y + 1)")
+LogCosh = _plain(regression.log_cosh, "LogCosh", "log_cosh", "Logarithm of the hyperbolic cosine of the error")
+Poisson = _plain(regression.poisson, "Poisson", "poisson", "Poisson likelihood")
+Hinge = _plain(regression.hinge, "Hinge", "hinge", "Hinge loss of labels -1 and 1")
+SquaredHinge = _plain(regression.squared_hinge, "SquaredHinge", "squared_hinge", "Squared hinge loss")
+CategoricalHinge = _plain(regression.categorical_hinge, "CategoricalHinge", "categorical_hinge",
+                          "Hinge loss of one-hot labels")
+KLDivergence = _plain(classification.kl_divergence, "KLDivergence", "kl_divergence", "Kullback-Leibler divergence")
+CTC = _plain(classification.ctc, "CTC", "ctc", "Connectionist temporal classification")
+
+
+@registry.builtin("keras.losses")
+class Huber(FunctionLoss):
+    """Squared error near 0, absolute error beyond `delta`: `huber`."""
+
+    fn = staticmethod(regression.huber)
+
+    def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
+        super().__init__(reduction, name, dtype, delta=delta)
+
+
+@registry.builtin("keras.losses")
+class CosineSimilarity(FunctionLoss):
+    """Negative cosine of the angle between targets and outputs: `cosine_similarity`."""
+
+    fn = staticmethod(regression.cosine_similarity)
+
+    def __init__(self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None):
+        super().__init__(reduction, name, dtype, axis=axis)
+
+
+@registry.builtin("keras.losses")
+class BinaryCrossentropy(FunctionLoss):
+    """Crossentropy of independent yes/no targets: `binary_crossentropy`.
+
+    Example:
+        >>> import fitloom as tf
+        >>> loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+        >>> float(loss([[1.0]], [[0.0]]))
+        0.6931471824645996
+    """
+
+    fn = staticmethod(classification.binary_crossentropy)
+
+    def __init__(self, from_logits=False, label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
+                 name="binary_crossentropy", dtype=None):
+        super().__init__(reduction, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
+
+
+@registry.builtin("keras.losses")
+class BinaryFocalCrossentropy(FunctionLoss):
+    """Binary crossentropy that gives easy examples less weight: `binary_focal_crossentropy`."""
+
+    fn = staticmethod(classification.binary_focal_crossentropy)
+
+    def __init__(self, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
+                 axis=-1, reduction="sum_over_batch_size", name="binary_focal_crossentropy", dtype=None):
+        super().__init__(reduction, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
+                         apply_class_balancing=apply_class_balancing, alpha=alpha, gamma=gamma)
+
+
+@registry.builtin("keras.losses")
+class CategoricalCrossentropy(FunctionLoss):
+    """Crossentropy of one-hot targets: `categorical_crossentropy`."""
+
+    fn = staticmethod(classification.categorical_crossentropy)
+
+    def __init__(self, from_logits=False, label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
+                 name="categorical_crossentropy", dtype=None):
+        super().__init__(reduction, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
+
+
+@registry.builtin("keras.losses")
+class CategoricalFocalCrossentropy(FunctionLoss):
+    """Categorical crossentropy that gives easy examples less weight: `categorical_focal_crossentropy`."""
+
+    fn = staticmethod(classification.categorical_focal_crossentropy)
+
+    def __init__(self, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1,
+                 reduction="sum_over_batch_size", name="categorical_focal_crossentropy", dtype=None):
+        super().__init__(reduction, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
+                         alpha=alpha, gamma=gamma)
+
+
+class _LabelLoss(FunctionLoss):
+    """A loss whose targets are class numbers: they are never cast to the loss's dtype (bfloat16 holds 256)."""
+
+    def _convert_true(self, x):
+        return as_tensor(x)
+
+
+@registry.builtin("keras.losses")
+class SparseCategoricalCrossentropy(_LabelLoss):
+    """Crossentropy of integer class numbers: `sparse_categorical_crossentropy`.
+
+    Example:
+        >>> import fitloom as tf
+        >>> loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> float(loss([0], [[0.0, 0.0]]))
+        0.6931471824645996
+    """
+
+    fn = staticmethod(classification.sparse_categorical_crossentropy)
+
+    def __init__(self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size", axis=-1,
+                 name="sparse_categorical_crossentropy", dtype=None):
+        super().__init__(reduction, name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis)
+
+    def valid(self, y_true, y_pred, losses):
+        """Hide rows of the ignored class."""
+        if self.ignore_class is None:
+            return None
+        return ops.not_equal(ops.reshape(ops.cast(y_true, "int32"), losses.shape), self.ignore_class)
+
+
+@registry.builtin("keras.losses")
+class CategoricalGeneralizedCrossEntropy(_LabelLoss):
+    """Crossentropy that stands label noise: `categorical_generalized_cross_entropy`.
+
+    Raises:
+        ValueError: q outside (0, 1).
+    """
+
+    fn = staticmethod(classification.categorical_generalized_cross_entropy)
+
+    def __init__(self, q=0.5, reduction="sum_over_batch_size", name="categorical_generalized_cross_entropy",
+                 dtype=None):
+        if not 0 < q < 1:
+            raise ValueError(f"q must lie between 0 and 1, but is {q}.")
+        super().__init__(reduction, name, dtype, q=q)
+
+
+@registry.builtin("keras.losses")
+class Dice(FunctionLoss):
+    """1 minus the overlap of masks: `dice`."""
+
+    fn = staticmethod(overlap.dice)
+
+    def __init__(self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None):
+        super().__init__(reduction, name, dtype, axis=axis)
+        self.per_example = excludes_batch(axis)
+
+
+@registry.builtin("keras.losses")
+class Tversky(FunctionLoss):
+    """1 minus the overlap of masks, with a price for each kind of error: `tversky`."""
+
+    fn = staticmethod(overlap.tversky)
+
+    def __init__(self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky", axis=None, dtype=None):
+        super().__init__(reduction, name, dtype, alpha=alpha, beta=beta, axis=axis)
+        self.per_example = excludes_batch(axis)
+
+
+def excludes_batch(axis):
+    """Whether a sum over `axis` keeps the batch axis."""
+    if axis is None:
+        return False
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    return 0 not in axes
+
+
+@registry.builtin("keras.losses")
+class Circle(_LabelLoss):
+    """Metric-learning loss of L2-normalised embeddings and their labels: `circle`."""
+
+    fn = staticmethod(overlap.circle)
+    per_example = False
+
+    def __init__(self, gamma=80.0, margin=0.4, remove_diagonal=True, reduction="sum_over_batch_size", name="circle",
+                 dtype=None):
+        super().__init__(reduction, name, dtype, gamma=gamma, margin=margin, remove_diagonal=remove_diagonal)
+
+    def valid(self, y_true, y_pred, losses):
+        """Hide rows that found no example of their class, or of another."""
+        return losses > 0.0
