@@ -149,7 +149,7 @@ def _abstract(*avals, **parameters):
 def _differentiate(primals, tangents, **parameters):
     outputs = _linear_map_p.bind(*primals, **parameters)
     count = parameters["residual_tree"].num_leaves
-    total = [ad.Zero.from_primal_value(o) for o in outputs]
+    total = [ad.Zero(jax.typeof(o).to_tangent_aval()) for o in outputs]
     if any(type(t) is not ad.Zero for t in tangents[count:]):
         vectors = [ad.instantiate_zeros(t) for t in tangents[count:]]
         total = _linear_map_p.bind(*primals[:count], *vectors, **parameters)

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions in one, two or three spatial dimensions, their transposes, and depthwise ones.
+
+Layouts: images `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` for
+`channels_first`; kernels `(*spatial, input channels / groups, output channels)`, as in Keras.
+Convolution means correlation here, as everywhere in this field: the kernel is not flipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fitloom.ops.kernels import platform
+from fitloom.ops.kernels.derivatives import Static, with_backward
+
+# A depthwise convolution as a sum of shifted images costs one pass for each place of the kernel.
+_MOST_PLACES = 64
+
+Padding = str | Sequence[tuple[int, int]]
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    dilation: int | Sequence[int] = 1,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """Convolve: `y[o, c] = sum_{k, i} x[o * strides + k * dilation - low, i] * kernel[k, i, c]`.
+
+    Args:
+        x: `(batch, *spatial, in)` or, for channels_first, `(batch, in, *spatial)`.
+        kernel: `(*spatial, in / groups, out)`, x's dtype. The number of groups follows from the
+            shapes; output channel c sees the input channels of group `c // (out / groups)`.
+        strides: Step of the window, one for all or one for each spatial dimension.
+        padding: `'valid'`, `'same'` (`ceil(size / stride)` outputs), `'causal'` (one dimension:
+            output o sees inputs up to `o * stride`), or `((low, high), ...)`.
+        dilation: Distance between neighbouring places of the kernel.
+        data_format: `'channels_last'` or `'channels_first'`.
+
+    Returns:
+        `(batch, *spatial, out)` in x's layout and dtype.
+    """
+    ndim = x.ndim - 2
+    strides = _per_dimension(strides, ndim, "strides")
+    dilation = _per_dimension(dilation, ndim, "dilation")
+    x = _to_last(x, data_format)
+    channels, per_group = x.shape[-1], kernel.shape[-2]
+    if kernel.ndim != x.ndim or channels % per_group or kernel.shape[-1] % (channels // per_group):
+        raise ValueError(
+            f"a convolution of {channels} channels in {ndim} dimensions needs a kernel of shape "
+            f"({'size, ' * ndim}channels / groups, filters) with filters divisible by groups, "
+            f"received {kernel.shape}"
+        )
+    pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, dilation, padding)
+    y = _conv(x, kernel, strides, pads, dilation, channels // per_group)
+    return _from_last(y, data_format)
+
+
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: str = "valid",
+    output_padding: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] = 1,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """Apply the transpose of `conv` with the same arguments, which enlarges by `strides`.
+
+    With K = (size of kernel - 1) * dilation + 1 the output size in each dimension is
+
+    - `'valid'`: `(n - 1) * stride + max(K, stride)`, or `(n - 1) * stride + K + output_padding`
+    - `'same'`: `n * stride`, or `(n - 1) * stride + K - 2 * (K // 2) + output_padding`
+
+    Args:
+        x: `(batch, *spatial, in)` or, for channels_first, `(batch, in, *spatial)`.
+        kernel: `(*spatial, out, in)`, as Keras stores it.
+        strides: Factor of enlargement.
+        padding: `'valid'` or `'same'`.
+        output_padding: Places to add at the end of each dimension; None for the usual sizes.
+        dilation: Distance between neighbouring places of the kernel.
+        data_format: `'channels_last'` or `'channels_first'`.
+
+    Returns:
+        `(batch, *spatial, out)` in x's layout and dtype.
+    """
+    ndim = x.ndim - 2
+    strides = _per_dimension(strides, ndim, "strides")
+    dilation = _per_dimension(dilation, ndim, "dilation")
+    extra = (None,) * ndim
+    if output_padding is not None:
+        extra = (
+            (output_padding,) * ndim if isinstance(output_padding, int) else tuple(output_padding)
+        )
+    x = _to_last(x, data_format)
+    if kernel.ndim != x.ndim or kernel.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"a transposed convolution of {x.shape[-1]} channels in {ndim} dimensions needs a "
+            f"kernel of shape ({'size, ' * ndim}filters, {x.shape[-1]}), received {kernel.shape}"
+        )
+    sizes, pads = [], []
+    for n, k, s, d, more in zip(
+        x.shape[1:-1], kernel.shape[:-2], strides, dilation, extra, strict=True
+    ):
+        size, low = _transposed_size(n, (k - 1) * d + 1, s, padding, more)
+        sizes.append(size)
+        pads.append((low, (n - 1) * s + (k - 1) * d + 1 - size - low))
+    y = _conv_input_gradient(kernel, x, tuple(sizes), strides, tuple(pads), dilation, 1)
+    return _from_last(y, data_format)
+
+
+def depthwise_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    dilation: int | Sequence[int] = 1,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """Convolve each channel with kernels of its own: `y[o, c * m + j] = sum_k x[.., c] w[k, c, j]`.
+
+    Args:
+        x: `(batch, *spatial, channels)` or, for channels_first, `(batch, channels, *spatial)`.
+        kernel: `(*spatial, channels, m)`; m is Keras's depth multiplier.
+        strides, padding, dilation, data_format: As in `conv`.
+
+    Returns:
+        `(batch, *spatial, channels * m)` in x's layout and dtype.
+    """
+    ndim = x.ndim - 2
+    strides = _per_dimension(strides, ndim, "strides")
+    dilation = _per_dimension(dilation, ndim, "dilation")
+    x = _to_last(x, data_format)
+    channels, multiplier = kernel.shape[-2:]
+    if kernel.ndim != x.ndim or channels != x.shape[-1]:
+        raise ValueError(
+            f"a depthwise convolution of {x.shape[-1]} channels in {ndim} dimensions needs a "
+            f"kernel of shape ({'size, ' * ndim}{x.shape[-1]}, multiplier), received {kernel.shape}"
+        )
+    pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, dilation, padding)
+    few = math.prod(kernel.shape[:-2]) <= _MOST_PLACES and min(map(min, pads), default=0) >= 0
+    if few and platform.on_cpu():
+        if multiplier > 1:
+            x = jnp.repeat(x, multiplier, axis=-1)
+        flat = kernel.reshape(*kernel.shape[:-2], channels * multiplier)
+        y = _depthwise(x, flat, strides=strides, pads=pads, dilation=dilation)
+    else:
+        flat = kernel.reshape(*kernel.shape[:-2], 1, channels * multiplier)
+        y = _conv(x, flat, strides, pads, dilation, channels)
+    return _from_last(y, data_format)
+
+
+def separable_conv(
+    x: jax.Array,
+    depthwise_kernel: jax.Array,
+    pointwise_kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    dilation: int | Sequence[int] = 1,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """Apply `depthwise_conv` and then a convolution of size one over the channels.
+
+    Args:
+        x: As in `depthwise_conv`.
+        depthwise_kernel: `(*spatial, channels, m)`.
+        pointwise_kernel: `(1, ..., 1, channels * m, out)`.
+        strides, padding, dilation, data_format: As in `conv`, for the depthwise part.
+
+    Returns:
+        `(batch, *spatial, out)` in x's layout and dtype.
+    """
+    y = depthwise_conv(x, depthwise_kernel, strides, padding, dilation, data_format)
+    return conv(y, pointwise_kernel, data_format=data_format)
+
+
+def _to_last(x, data_format):
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"data_format must be 'channels_last' or 'channels_first', received {data_format!r}"
+        )
+    return x if data_format == "channels_last" else jnp.moveaxis(x, 1, -1)
+
+
+def _from_last(y, data_format):
+    return y if data_format == "channels_last" else jnp.moveaxis(y, -1, 1)
+
+
+def _per_dimension(value, ndim, name):
+    values = (value,) * ndim if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) != ndim or min(values, default=1) < 1:
+        raise ValueError(f"{name} must be {ndim} positive integers, received {value!r}")
+    return values
+
+
+def _pads(sizes, kernel_sizes, strides, dilation, padding):
+    """Return ((low, high), ...) for a padding given by name or already as numbers."""
+    widths = [(k - 1) * d + 1 for k, d in zip(kernel_sizes, dilation, strict=True)]
+    if not isinstance(padding, str):
+        pads = tuple((int(low), int(high)) for low, high in padding)
+        if len(pads) != len(sizes):
+            raise ValueError(f"padding must have {len(sizes)} pairs, received {padding!r}")
+        return pads
+    if padding == "valid":
+        return ((0, 0),) * len(sizes)
+    if padding == "causal":
+        if len(sizes) != 1:
+            raise ValueError("padding 'causal' is for one spatial dimension")
+        return ((widths[0] - 1, 0),)
+    if padding != "same":
+        raise ValueError(
+            f"padding must be 'valid', 'same', 'causal' or pairs of numbers, received {padding!r}"
+        )
+    pads = []
+    for size, width, stride in zip(sizes, widths, strides, strict=True):
+        total = max((-(-size // stride) - 1) * stride + width - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return tuple(pads)
+
+
+def _transposed_size(n, width, stride, padding, extra):
+    """Return the output size of a transposed convolution and the low padding of its transpose."""
+    if padding == "valid":
+        extra = max(stride - width, 0) if extra is None else extra
+        return (n - 1) * stride + width + extra, 0
+    if padding != "same":
+        raise ValueError(f"padding must be 'valid' or 'same', received {padding!r}")
+    if extra is None:
+        total = stride + width - 2
+    else:
+        total = width + width % 2 - 2 + extra
+    low = min(-(-total // 2), width - 1)
+    return (n - 1) * stride + 2 + total - width, width - 1 - low
+
+
+# The three faces of one trilinear form, sum(dy * conv(x, w)); each is linear in both arguments.
+
+
+def _dimension_numbers(ndim):
+    spatial = "DHW"[3 - ndim :] if ndim <= 3 else "ABCDE"[:ndim]
+    return (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+
+
+def _conv(x, w, strides, pads, dilation, groups):
+    return lax.conv_general_dilated(
+        x,
+        w,
+        strides,
+        pads,
+        rhs_dilation=dilation,
+        dimension_numbers=_dimension_numbers(x.ndim - 2),
+        feature_group_count=groups,
+    )
+
+
+def _conv_input_gradient(w, dy, sizes, strides, pads, dilation, groups):
+    """The x for which `sum(x * result) = sum(dy * conv(x, w))`; x has spatial `sizes`."""
+    ndim = dy.ndim - 2
+    # Swap input and output channels within each group, flip, and slide over the spread-out dy.
+    spatial, (inner, outer) = w.shape[:-2], w.shape[-2:]
+    w = w.reshape(*spatial, inner, groups, outer // groups)
+    w = jnp.moveaxis(w, -1, -3).reshape(*spatial, outer // groups, inner * groups)
+    w = jnp.flip(jnp.moveaxis(w.reshape(*spatial, outer // groups, inner, groups), -1, -2)
+                 .reshape(*spatial, outer // groups, groups * inner), range(ndim))
+    widths = [(k - 1) * d + 1 for k, d in zip(spatial, dilation, strict=True)]
+    outer_pads = [
+        (width - 1 - low, size + low - (n - 1) * s - 1)
+        for width, (low, _), size, n, s in zip(
+            widths, pads, sizes, dy.shape[1:-1], strides, strict=True
+        )
+    ]
+    return lax.conv_general_dilated(
+        dy,
+        w,
+        (1,) * ndim,
+        outer_pads,
+        lhs_dilation=strides,
+        rhs_dilation=dilation,
+        dimension_numbers=_dimension_numbers(ndim),
+        feature_group_count=groups,
+    )
+
+
+def _depthwise_geometry(x_shape, w_shape, strides, pads, dilation):
+    """Yield (index into the kernel, start and limit of its strided view of the padded image)."""
+    counts = [
+        (n + low + high - (k - 1) * d - 1) // s + 1
+        for n, (low, high), k, d, s in zip(
+            x_shape[1:-1], pads, w_shape[:-1], dilation, strides, strict=True
+        )
+    ]
+    for place in itertools.product(*map(range, w_shape[:-1])):
+        start = [p * d for p, d in zip(place, dilation, strict=True)]
+        limit = [a + (n - 1) * s + 1 for a, n, s in zip(start, counts, strides, strict=True)]
+        yield place, start, limit
+
+
+def _depthwise_views(x, w_shape, strides, pads, dilation):
+    padded = lax.pad(
+        x, jnp.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in pads), (0, 0, 0)]
+    )
+    for place, start, limit in _depthwise_geometry(x.shape, w_shape, strides, pads, dilation):
+        view = lax.slice(
+            padded, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *strides, 1)
+        )
+        yield place, view
+
+
+def _depthwise_forward(x, w, *, strides, pads, dilation):
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    terms = [
+        view.astype(wide) * w[place].astype(wide)
+        for place, view in _depthwise_views(x, w.shape, strides, pads, dilation)
+    ]
+    return functools.reduce(jnp.add, terms).astype(x.dtype), (x, w)
+
+
+def _depthwise_backward(residuals, dy, *, strides, pads, dilation):
+    x, w = residuals
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide_dy = dy.astype(wide)
+    axes = tuple(range(x.ndim - 1))
+    dw = [
+        jnp.sum(view.astype(wide) * wide_dy, axis=axes)
+        for _, view in _depthwise_views(x, w.shape, strides, pads, dilation)
+    ]
+    dw = jnp.stack(dw).reshape(w.shape).astype(w.dtype)
+    return _depthwise_input_gradient(w, dy, Static(x.shape), strides, pads, dilation), dw
+
+
+def _depthwise_input_gradient(w, dy, shape, strides, pads, dilation):
+    wide = jnp.promote_types(dy.dtype, jnp.float32)
+    shape = shape.value
+    zero = jnp.zeros((), dy.dtype)
+    total = None
+    if all(s == 1 for s in strides):
+        # The same sum with the kernel flipped; dy gets the padding that x lacked.
+        outer = [
+            ((k - 1) * d - low, n + low - dy_n)
+            for k, d, (low, _), n, dy_n in zip(
+                w.shape[:-1], dilation, pads, shape[1:-1], dy.shape[1:-1], strict=True
+            )
+        ]
+        flipped = jnp.flip(w, range(len(strides)))
+        padded = lax.pad(dy, zero, [(0, 0, 0), *((a, b, 0) for a, b in outer), (0, 0, 0)])
+        for place in itertools.product(*map(range, w.shape[:-1])):
+            start = [p * d for p, d in zip(place, dilation, strict=True)]
+            limit = [a + n for a, n in zip(start, shape[1:-1], strict=True)]
+            view = lax.slice(padded, (0, *start, 0), (shape[0], *limit, shape[-1]))
+            term = view.astype(wide) * flipped[place].astype(wide)
+            total = term if total is None else total + term
+        return total.astype(dy.dtype)
+    for place, start, limit in _depthwise_geometry(shape, w.shape, strides, pads, dilation):
+        # Spread dy over the places of the image that this place of the kernel saw.
+        config = [
+            (a - low, n + low - end, s - 1)
+            for a, end, (low, _), n, s in zip(
+                start, limit, pads, shape[1:-1], strides, strict=True
+            )
+        ]
+        term = lax.pad(
+            dy.astype(wide) * w[place].astype(wide),
+            jnp.zeros((), wide),
+            [(0, 0, 0), *config, (0, 0, 0)],
+        )
+        total = term if total is None else total + term
+    return total.astype(dy.dtype)
+
+
+_depthwise = with_backward(_depthwise_forward, _depthwise_backward)

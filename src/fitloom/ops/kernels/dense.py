@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fitloom.ops.kernels import platform
+from fitloom.ops.kernels.derivatives import with_backward
+
+
+def dense(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    activation: Callable[[jax.Array], jax.Array] | None = None,
+) -> jax.Array:
+    """Compute `activation(x @ kernel + bias)`.
+
+    Args:
+        x: `(..., inputs)`.
+        kernel: `(inputs, units)`.
+        bias: `(units,)` or None.
+        activation: Function of an array, or None.
+
+    Returns:
+        `(..., units)` in x's dtype.
+    """
+    if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
+        raise ValueError(
+            f"a dense layer with a kernel of shape {kernel.shape} expects inputs whose last axis "
+            f"is {kernel.shape[0]}, received shape {x.shape}"
+        )
+    y = _dense(x, kernel, bias)
+    return y if activation is None else activation(y)
+
+
+def _forward(x, kernel, bias):
+    y = x @ kernel
+    return (y if bias is None else y + bias), (x, kernel, bias)
+
+
+def _backward(residuals, dy):
+    x, kernel, bias = residuals
+    flat_x = x.reshape(-1, x.shape[-1])
+    flat_dy = dy.reshape(-1, dy.shape[-1])
+    transposed = flat_x.T
+    if platform.on_cpu():
+        # XLA:CPU's product of a transposed matrix is slower than a transposition and a product.
+        transposed = lax.optimization_barrier(transposed)
+    dbias = None if bias is None else jnp.sum(flat_dy, axis=0)
+    return (flat_dy @ kernel.T).reshape(x.shape), transposed @ flat_dy, dbias
+
+
+_dense = with_backward(_forward, _backward)
