@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.keras.activations`."""
+from fitloom.activations import celu as celu
+from fitloom.activations import deserialize as deserialize
+from fitloom.activations import elu as elu
+from fitloom.activations import exponential as exponential
+from fitloom.activations import gelu as gelu
+from fitloom.activations import get as get
+from fitloom.activations import glu as glu
+from fitloom.activations import hard_shrink as hard_shrink
+from fitloom.activations import hard_sigmoid as hard_sigmoid
+from fitloom.activations import hard_silu as hard_silu
+from fitloom.activations import hard_swish as hard_swish
+from fitloom.activations import hard_tanh as hard_tanh
+from fitloom.activations import leaky_relu as leaky_relu
+from fitloom.activations import linear as linear
+from fitloom.activations import log_sigmoid as log_sigmoid
+from fitloom.activations import log_softmax as log_softmax
+from fitloom.activations import mish as mish
+from fitloom.activations import relu as relu
+from fitloom.activations import relu6 as relu6
+from fitloom.activations import selu as selu
+from fitloom.activations import serialize as serialize
+from fitloom.activations import sigmoid as sigmoid
+from fitloom.activations import silu as silu
+from fitloom.activations import soft_shrink as soft_shrink
+from fitloom.activations import softmax as softmax
+from fitloom.activations import softplus as softplus
+from fitloom.activations import softsign as softsign
+from fitloom.activations import sparse_plus as sparse_plus
+from fitloom.activations import sparse_sigmoid as sparse_sigmoid
+from fitloom.activations import sparsemax as sparsemax
+from fitloom.activations import squareplus as squareplus
+from fitloom.activations import swish as swish
+from fitloom.activations import tanh as tanh
+from fitloom.activations import tanh_shrink as tanh_shrink
+from fitloom.activations import threshold as threshold
