@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a value is, and how recorded work becomes one XLA program."""
+import jax as _jax
+
+# tf.int64 and tf.float64 are real types for our users; every formulation names its dtypes (docs/design/002).
+_jax.config.update("jax_enable_x64", True)
+
+from fitloom.engine.context import (  # noqa: E402
+    eager_scope as eager_scope,
+    executing_eagerly as executing_eagerly,
+    functions_run_eagerly as functions_run_eagerly,
+    run_functions_eagerly as run_functions_eagerly,
+)
+from fitloom.engine.functional import (  # noqa: E402
+    Functional as Functional,
+    StepProgram as StepProgram,
+    draw_seed as draw_seed,
+    functional as functional,
+    next_element as next_element,
+    optimizer_applied as optimizer_applied,
+    outside as outside,
+    unwrap as unwrap,
+    wrap as wrap,
+)
+from fitloom.engine.instruction import STATISTICS as STATISTICS, Op as Op  # noqa: E402
+from fitloom.engine.procedure import Procedure as Procedure  # noqa: E402
+from fitloom.engine.recording import (  # noqa: E402
+    Operation as Operation,
+    convert_to_tensor as convert_to_tensor,
+    host_array as host_array,
+    is_tensor as is_tensor,
+    op as op,
+    record as record,
+)
+from fitloom.engine.seeds import (  # noqa: E402
+    get_seed as get_seed,
+    host_generator as host_generator,
+    next_host_seed as next_host_seed,
+    restore_stream as restore_stream,
+    set_seed as set_seed,
+    stream_state as stream_state,
+)
+from fitloom.engine.store import pack as pack  # noqa: E402
+from fitloom.engine.symbolic import KerasTensor as KerasTensor, install_hook as install_hook  # noqa: E402
+from fitloom.engine.tensor import Tensor as Tensor  # noqa: E402
+from fitloom.engine.trace import forget_programs as forget_programs  # noqa: E402
+from fitloom.engine.variable import KerasVariable as KerasVariable, Variable as Variable  # noqa: E402
+
+
+def get_mask(tensor):
+    """Return the Keras mask attached to a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor, mask):
+    """Attach a Keras mask to a tensor."""
+    tensor._keras_mask = mask

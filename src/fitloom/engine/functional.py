@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensor code as pure functions of arrays, and the step program that keeps its state on loan."""
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fitloom.base import nest
+from fitloom.engine.avals import SEED
+from fitloom.engine.context import CLOSED, CONTEXT, LOCK
+from fitloom.engine.inline import InlineTrace
+from fitloom.engine.instruction import STATISTICS
+from fitloom.engine.seeds import next_host_seed
+from fitloom.engine.store import repack, unpack
+from fitloom.engine.tensor import Tensor
+
+
+@contextlib.contextmanager
+def outside():
+    """Leave any trace: what runs here runs now, on real values (`tf.init_scope`)."""
+    before = CONTEXT.trace
+    if not before.inline:
+        yield
+        return
+    CONTEXT.trace = CLOSED
+    try:
+        with jax.ensure_compile_time_eval():
+            yield
+            if not CONTEXT.trace.closed:
+                CONTEXT.trace.flush()
+    finally:
+        CONTEXT.trace = before
+
+
+def wrap(structure):
+    """Return a structure of arrays as Tensors."""
+    return nest.map_structure(lambda a: Tensor(a) if hasattr(a, "dtype") and hasattr(a, "shape") else a, structure)
+
+
+def unwrap(structure):
+    """Return a structure of Tensors and Variables as arrays."""
+    return nest.map_structure(
+        lambda t: t.array if isinstance(t, Tensor) or getattr(t.__class__, "is_variable", False) else t, structure)
+
+
+class Functional:
+    """`fn` over Tensors as a pure function of the variables' stores, a seed and arrays.
+
+    `pure(values, seed, *structures) -> (result arrays, new values)`; values are one buffer a store, in the order of
+    `stores`.
+    """
+
+    def __init__(self, fn, variables):
+        self.fn = fn
+        self.stores = list(dict.fromkeys(v.store for v in variables))
+
+    def __call__(self, values, seed, *structures):
+        bindings = {}
+        for store, value in zip(self.stores, values):
+            members = [value] if store.layout is None else unpack(value, store.layout)
+            bindings.update(zip(store.members, members))
+        trace = InlineTrace(bindings, seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None)
+        with trace:
+            result = self.fn(*[wrap(s) for s in structures])
+            result = unwrap(result)
+            trace.close()
+        new = []
+        for store, value in zip(self.stores, values):
+            if any(m in trace.written for m in store.members):
+                parts = [jnp.asarray(trace.bindings[m]) for m in store.members]
+                new.append(parts[0] if store.layout is None else repack(parts))
+            else:
+                new.append(value)
+        return result, new
+
+    def read(self):
+        """Return the stores' buffers as they are now."""
+        return [store.current() for store in self.stores]
+
+    def write(self, values):
+        """Put new buffers into the stores."""
+        for store, value in zip(self.stores, values):
+            store.value, store.escaped = value, False
+
+
+def functional(fn, variables) -> Functional:
+    """Return `fn` (over Tensors, touching `variables`) as a pure function for jit, scan and vmap."""
+    return Functional(fn, variables)
+
+
+class StepProgram:
+    """A compiled step that owns the state while it runs: buffers are donated, never copied.
+
+    `fn(*batch)` over Tensors reads and assigns `variables` and returns a structure of Tensors (logs). Whoever reads a
+    variable in between gets its value: the stores' `writer` is this program, and `flush` gives the state back.
+
+    Args:
+        fn: the step.
+        variables: all variables it touches.
+        fetch: pure function of arrays (index, *data) -> batch structure, for `run`; gathers a batch on the device.
+        donate: reuse the state's buffers.
+    """
+
+    def __init__(self, fn, variables, fetch=None, donate=True):
+        self.pure, self.fetch, self.values = Functional(fn, variables), fetch, None
+        self.donate, self._jitted, self._loop = donate, None, None
+        self.compiled = 0
+
+    # -- the loan
+
+    def acquire(self):
+        """Take the state out of the variables."""
+        with LOCK:
+            values = []
+            for store in self.pure.stores:
+                value = store.current()
+                if self.donate and store.escaped:
+                    value = jnp.array(value, copy=True)
+                    STATISTICS["donated_copies"] += 1
+                values.append(value)
+            for store in self.pure.stores:
+                store.writer, store.escaped = self, False
+            self.values = values
+
+    def flush(self):
+        """Give the state back to the variables."""
+        with LOCK:
+            if self.values is not None:
+                for store, value in zip(self.pure.stores, self.values):
+                    store.value, store.writer = value, None
+                self.values = None
+
+    # -- running
+
+    def _step(self, values, seed, *batch):
+        self.compiled += 1
+        return self.pure(values, seed, *batch)
+
+    def step(self, *batch):
+        """Run one step on a batch of arrays; return the logs as a structure of arrays."""
+        if self._jitted is None:
+            self._jitted = jax.jit(self._step, donate_argnums=(0,) if self.donate else ())
+        if self.values is None:
+            self.acquire()
+        logs, self.values = self._execute(self._jitted, self.values, np.uint64(next_host_seed()), *batch)
+        return logs
+
+    def run(self, first, count, *data):
+        """Run `count` steps on batches first, first + 1, ... of data on the device; return the last step's logs.
+
+        The trip count is an input of the program, so one executable serves any count.
+        """
+        if self._loop is None:
+            self._loop = jax.jit(self._many, donate_argnums=(0,) if self.donate else ())
+        if self.values is None:
+            self.acquire()
+        seed = np.uint64(next_host_seed())
+        logs, self.values = self._execute(self._loop, self.values, seed, np.int32(first), np.int32(count), *data)
+        return logs
+
+    def _execute(self, program, *arguments):
+        try:
+            return program(*arguments)
+        except BaseException:
+            # a failed trace leaves the buffers alone; a failed run may have consumed them
+            if self.values is not None and any(getattr(v, "is_deleted", bool)() for v in self.values):
+                self.values = None
+            else:
+                self.flush()
+            raise
+
+    def _many(self, values, seed, first, count, *data):
+        self.compiled += 1
+        example = jax.eval_shape(self.fetch, first, *data)
+        logs = jax.eval_shape(self.pure, values, SEED.spec(), *example)[0]
+        empty = jax.tree_util.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), logs)
+
+        def body(i, carry):
+            values, _ = carry
+            derived = seed + i.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
+            logs, values = self.pure(values, derived, *self.fetch(first + i, *data))
+            return values, logs
+        values, logs = jax.lax.fori_loop(jnp.zeros((), np.int32), count, body, (list(values), empty))
+        return logs, values
+
+
+def optimizer_applied(owner):
+    """End of apply_gradients: run now, unless this loop is known to record more before its next step."""
+    trace = CONTEXT.trace
+    if trace.closed or trace.inline:
+        return
+    if getattr(owner, "_run_at_once", False) and not trace.live_tapes():
+        trace.flush()
+        CONTEXT.applied = owner
+    else:
+        trace.applied = (owner, trace.node)
+
+
+def next_element():
+    """A dataset hands out its next element: pending training steps start here."""
+    trace = CONTEXT.trace
+    if not trace.closed and not trace.inline and trace.dirty and not trace.nested:
+        trace.flush()
+
+
+def draw_seed(own_seed=None) -> Tensor:
+    """Return a fresh uint64 scalar seed: in a program an input, so it never recompiles."""
+    trace = CONTEXT.trace
+    if trace.inline:
+        return trace.draw_seed(own_seed)
+    return Tensor(np.asarray(next_host_seed(own_seed), np.uint64))

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A procedure: Python code over tensors that is recorded as ONE instruction.
+
+Built-in layers and models, losses, metrics, optimizer updates and tf.function bodies are procedures. Recording one
+costs a few microseconds, however much it computes; its body runs as Python only when a program is lowered.
+"""
+import jax
+import numpy as np
+
+from fitloom.base import nest
+from fitloom.base.errors import InvalidArgumentError
+from fitloom.engine import symbolic
+from fitloom.engine.avals import SEED, aval_of
+from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
+from fitloom.engine.inline import InlineTrace
+from fitloom.engine.instruction import Instruction, Op
+from fitloom.engine.recording import convert_to_tensor
+from fitloom.engine.store import LAYOUT
+from fitloom.engine.tensor import Tensor, pending
+from fitloom.engine.trace import Trace, forget_instruction
+
+
+class Layout:
+    """What an instruction of a procedure looks like from outside: its variables and the structure of its results."""
+
+    __slots__ = ("variables", "written", "seeded", "structure", "tensors", "masks")
+
+
+class Memo:
+    """What a procedure did the last time it was recorded at a trie node.
+
+    Node, input slots and the leaf numbers of its stores determine every slot, so when they are the same again nothing
+    has to be looked up variable by variable.
+    """
+
+    __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "written", "write_slots",
+                 "write_stores", "seeds")
+
+
+class Procedure(Op):
+    """Python code `body(*tensors, **attributes)` as one instruction for each signature.
+
+    Args:
+        body: over Tensors; returns a nested structure of Tensors (None and Python values pass through).
+        name: what errors call it.
+        variables: the variables that the body may touch, or None to find them by tracing it once.
+    """
+
+    def __init__(self, body, name, variables=None, effects=False):
+        super().__init__(body, name, effects=effects)
+        self.variables, self.instructions = variables, []
+
+    def forget(self):
+        """Drop everything remembered: the body has changed, or its owner is gone."""
+        for instruction in self.instructions:
+            forget_instruction(instruction)
+        self.instructions.clear()
+        self.cache.clear()
+
+    # -- the instruction
+
+    def make(self, avals, attributes):
+        """Trace the body once to learn its variables and results; return the instruction."""
+        keywords = dict(attributes)
+        variables, seeded, layout = self._discover(avals, keywords)
+
+        def fn(*arrays):
+            count, total = len(avals), len(avals) + len(variables)
+            bindings = dict(zip(variables, arrays[count:total]))
+            trace = InlineTrace(bindings, seed=arrays[total] if seeded else None)
+            outputs = self._run_body(trace, arrays[:count], keywords, layout)
+            return tuple(outputs) + tuple(trace.bindings[v] for v in layout.written)
+
+        inputs = tuple(avals) + tuple(v.aval for v in variables) + ((SEED,) if seeded else ())
+        writes = [len(avals) + variables.index(v) for v in layout.written]
+        instruction = Instruction(fn, self.name, inputs, writes, effects=self.effects)
+        instruction.layout = layout
+        self.instructions.append(instruction)
+        return instruction
+
+    def _discover(self, avals, keywords):
+        layout, found = Layout(), {}
+        bindings = () if self.variables is None else self.variables
+
+        def probe(seed, values, *arrays):
+            trace = InlineTrace(dict(zip(bindings, values)), seed=seed, discover=True)
+            outputs = self._run_body(trace, arrays, keywords, layout)
+            found.update(trace.discovered)
+            layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
+            return tuple(outputs)
+
+        jax.eval_shape(probe, SEED.spec(), [v.aval.spec() for v in bindings], *[a.spec() for a in avals])
+        layout.variables = tuple(bindings) + tuple(v for v in found if v not in bindings)
+        return layout.variables, layout.seeded, layout
+
+    def _run_body(self, trace, arrays, keywords, layout):
+        """Run the body on arrays inside `trace`; fill in the layout of its results; return result arrays."""
+        with trace:
+            result = self.fn(*[Tensor(a) for a in arrays], **keywords)
+            leaves, layout.tensors, layout.masks = [], [], []
+            for leaf in nest.flatten(result):
+                if getattr(leaf.__class__, "is_variable", False):
+                    leaf = leaf.value_tensor()
+                if leaf.__class__ is Tensor or isinstance(leaf, (jax.Array, jax.core.Tracer)):
+                    layout.tensors.append(len(leaves))
+                    leaves.append(leaf)
+                else:
+                    layout.tensors.append(Constant(leaf))
+            for position, leaf in enumerate(list(leaves)):
+                mask = getattr(leaf, "_keras_mask", None) if leaf.__class__ is Tensor else None
+                if mask is not None:
+                    layout.masks.append((position, len(leaves)))
+                    leaves.append(mask)
+            layout.structure = nest.map_structure(lambda _: None, result)
+            arrays = [trace.array_of(x) if x.__class__ is Tensor else x for x in leaves]
+            trace.close()
+        return arrays
+
+    # -- recording
+
+    def __call__(self, inputs, attributes=()):
+        """Record with input tensors (a list) and static attributes (a tuple of pairs); return the result structure."""
+        trace = CONTEXT.trace
+        if trace.inline or SETTINGS.eager or CONTEXT.eager:
+            return self._as_python(inputs, attributes)
+        with LOCK:
+            if trace.closed:
+                trace = CONTEXT.trace = Trace()
+            if trace.eager:
+                return self._as_python(inputs, attributes)
+            node, slots, avals, tensors = trace.node, [], [], trace.tensors
+            for value in inputs:
+                if value.__class__ is Tensor:
+                    if value.trace is trace:
+                        slots.append(value.slot)
+                    else:
+                        slot = tensors.get(value)
+                        slots.append(trace.tensor(value) if slot is None else slot)
+                else:
+                    if isinstance(value, symbolic.SYMBOLIC):
+                        raise InvalidArgumentError(f"{self.name} cannot be called with a KerasTensor.")
+                    if not getattr(value.__class__, "is_variable", False):
+                        value = convert_to_tensor(value)
+                    slots.append(trace.slot(value))
+                avals.append(value.aval)
+            memo = node.memos.get((self, attributes))
+            if memo is None or memo.inputs != slots or memo.avals != avals or memo.epoch != LAYOUT.epoch \
+                    or not _replay_inputs(memo, trace):
+                return self._record_anew(trace, node, slots, avals, attributes)
+            trace.node = memo.next
+            instruction, start = memo.instruction, trace.n
+            trace.n = start + len(instruction.outputs)
+            if memo.written:
+                trace.write(memo.written, memo.start, memo.write_stores, memo.write_slots)
+            outputs, results = instruction.outputs, []
+            for q in range(instruction.results):
+                results.append(pending(trace, start + q, outputs[q]))
+            trace.outs += results
+            return results[0] if instruction.layout.structure is None and not instruction.layout.masks \
+                and results else _assemble(instruction.layout, results)
+
+    def _record_anew(self, trace, node, slots, avals, attributes):
+        memo, inputs = Memo(), list(slots)
+        memo.inputs, memo.avals, memo.epoch = inputs, list(avals), LAYOUT.epoch
+        instruction = self.instruction(tuple(avals), attributes)
+        layout = instruction.layout
+        before = dict(trace.opened)
+        slots = inputs + [trace.slot(v) for v in layout.variables]
+        memo.stores, memo.new = [], []
+        for store in dict.fromkeys(v.store for v in layout.variables):
+            (memo.stores if store in before else memo.new).append((store, trace.opened[store]))
+        memo.seeds = len(trace.ints) if layout.seeded else None
+        if layout.seeded:
+            slots.append(trace.draw())
+        memo.start, memo.instruction = trace.n + instruction.results, instruction
+        results = trace.emit(instruction, tuple(slots))
+        memo.next = trace.node
+        memo.written = layout.written
+        memo.write_slots = dict(zip(layout.written, range(memo.start, memo.start + len(layout.written))))
+        memo.write_stores = tuple(dict.fromkeys(v.store for v in layout.written))
+        if memo.written:
+            trace.write(memo.written, memo.start, memo.write_stores)
+        if not trace.eager and memo.next.depth == node.depth + 1:
+            node.memos[self, attributes] = memo
+        return _assemble(layout, results)
+
+    def _as_python(self, inputs, attributes):
+        return self.fn(*[x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs], **dict(attributes))
+
+
+class Constant:
+    """A result that is not a tensor: it is the same each time."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _replay_inputs(memo, trace):
+    """Open the memo's stores and draw its seed if all would get the slots they had; return whether that is so."""
+    opened = trace.opened
+    for store, leaf in memo.stores:
+        if opened.get(store) != leaf:
+            return False
+    if memo.seeds is not None and memo.seeds != len(trace.ints):
+        return False
+    if memo.new:
+        leaves = trace.leaves
+        if memo.new[0][1] != -len(leaves) - 1:
+            return False
+        for store, _ in memo.new:
+            if store in opened or store.writer is not None or store.value.__class__ is np.ndarray:
+                return False
+        for store, leaf in memo.new:
+            leaves.append(store.value)
+            trace.holders.append(store)
+            opened[store] = leaf
+            if store.layout is not None:
+                trace.layouts.append((leaf, store.layout))
+            trace.late.append(store.slots_at(leaf))
+    if memo.seeds is not None:
+        trace.draw()
+    return True
+
+
+def _assemble(layout, results):
+    for position, mask in layout.masks:
+        results[position]._keras_mask = results[mask]
+    leaves = [each.value if each.__class__ is Constant else results[each] for each in layout.tensors]
+    return nest.pack_sequence_as(layout.structure, leaves)
+
+
+__all__ = ["Procedure", "aval_of"]

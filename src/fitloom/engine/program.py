@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled program: one recorded trace, lowered for one set of live results."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fitloom.engine.instruction import STATISTICS
+from fitloom.engine.lowering import evaluate
+from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, PackedResults, repack, unpack
+
+PACK_BYTES = 16384     # live float32 results up to this size leave the program in one buffer
+
+
+class Program:
+    """Leaves in; written stores, big live results and one buffer of small live results out."""
+
+    __slots__ = ("leaf_count", "written", "call", "donated", "order", "where", "floats", "float_vector", "float_count",
+                 "int_count")
+
+    def __init__(self, trace, live, keep):
+        STATISTICS["programs"] += 1
+        self.leaf_count, self.float_count, self.int_count = len(trace.leaves), len(trace.floats), len(trace.ints)
+        position = {store: j for j, store in enumerate(trace.holders) if store is not None}
+        self.written = [position[store] for store in trace.dirty]
+        avals = {t.slot: t.aval for t in trace.outs}
+        small = [k for k in live if avals[k].dtype == np.float32 and avals[k].nbytes <= PACK_BYTES]
+        if len(small) < 2:
+            small = []
+        big = [k for k in live if k not in set(small)]
+        self.order, self.where, offset = {k: i for i, k in enumerate(big)}, {}, 0
+        for slot in small:
+            self.where[slot] = (offset, avals[slot].size, avals[slot].shape)
+            offset += avals[slot].size
+        committed = {v.store for variables, _ in trace.log[:trace.committed] for v in variables}
+        self.donated = () if keep else tuple(j for j in self.written if trace.holders[j] not in committed)
+        parts = [[trace.where(m) for m in store.members] for store in trace.dirty]
+        packed = [store.layout is not None for store in trace.dirty]
+        self.call = jax.jit(self._lower(trace, parts, packed, big, small), donate_argnums=self.donated)
+        self.floats = self.float_vector = None
+
+    def _lower(self, trace, parts, packed, big, small):
+        entries, layouts = trace.entries(), dict(trace.layouts)
+        leaf_count, float_count, int_count = self.leaf_count, self.float_count, self.int_count
+        wanted = [k for part in parts for k in part] + big + small
+
+        def step(*arguments):
+            environment = {-(i + 1): a for i, a in enumerate(arguments[:leaf_count])}
+            for leaf, layout in layouts.items():
+                for i, member in enumerate(unpack(environment[leaf], layout)):
+                    environment[leaf - MEMBER * (i + 1)] = member
+            rest = list(arguments[leaf_count:])
+            if float_count:
+                floats = rest.pop(0)
+                environment.update({FLOATS - i: floats[i] for i in range(float_count)})
+            if int_count:
+                ints = rest.pop(0)
+                environment.update({INTS - i: ints[i].astype(np.int32) for i in range(int_count)})
+                environment.update({SEEDS - i: lax.bitcast_convert_type(ints[i], np.uint64)
+                                    for i in range(int_count)})
+            evaluate(entries, environment, wanted)
+            results = [repack([environment[k] for k in part]) if is_packed else jnp.asarray(environment[part[0]])
+                       for part, is_packed in zip(parts, packed)]
+            results += [environment[k] for k in big]
+            if small:
+                results.append(repack([environment[k] for k in small]))
+            return results
+        return step
+
+    def __call__(self, trace, alive):
+        """Run on the trace's leaves; write the stores and the live tensors."""
+        STATISTICS["flushes"] += 1
+        arguments, holders = trace.leaves, trace.holders
+        if self.donated or self.float_count or self.int_count:
+            arguments = list(arguments)
+        for j in self.donated:
+            if holders[j].escaped:                           # someone may still see the old value
+                arguments[j] = jnp.array(arguments[j], copy=True)
+                STATISTICS["donated_copies"] += 1
+        if self.float_count:
+            if trace.floats != self.floats or 0.0 in trace.floats:   # unchanged numbers stay on the device; 0. == -0.
+                self.floats, self.float_vector = trace.floats, jnp.asarray(np.array(trace.floats, np.float32))
+            arguments.append(self.float_vector)
+        if self.int_count:
+            arguments.append(np.array(trace.ints, np.int64))
+        results = self.call(*arguments)
+        for array, j in zip(results, self.written):
+            holders[j].value = array
+            holders[j].escaped = False
+        if alive:
+            base, order = len(self.written), self.order
+            packed = PackedResults(results[-1], self.where) if self.where else None
+            for tensor in alive:
+                i = order.get(tensor.slot)
+                tensor._value = packed if i is None else results[base + i]

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers are f(seed, counter): two integers on the host, so a run resumes with the same numbers."""
+import secrets
+
+import numpy as np
+
+from fitloom.engine.context import LOCK
+
+_MASK = (1 << 32) - 1
+
+
+class _Stream:
+    seed = None          # the user's seed, or None
+    drawn = 0            # the seed in use
+    counter = 0
+
+
+STREAM = _Stream()
+
+
+def set_seed(seed):
+    """Start the stream of random numbers anew; the same seed gives the same numbers."""
+    if seed is not None and (isinstance(seed, bool) or int(seed) != seed):
+        raise ValueError(f"A seed must be an integer, but received {seed!r}.")
+    with LOCK:
+        STREAM.seed = seed
+        STREAM.drawn = secrets.randbits(32) if seed is None else _mix(int(seed))
+        STREAM.counter = 0
+
+
+def get_seed():
+    """Return the seed set by the user, or None."""
+    return STREAM.seed
+
+
+def stream_state():
+    """Return (seed in use, counter): what a checkpoint stores."""
+    return STREAM.seed, STREAM.drawn, STREAM.counter
+
+
+def restore_stream(state):
+    """Continue where `stream_state()` was taken."""
+    with LOCK:
+        STREAM.seed, STREAM.drawn, STREAM.counter = state
+
+
+def next_host_seed(own_seed=None) -> int:
+    """Return a fresh 64-bit seed: the seed in the high half, the counter in the low half."""
+    with LOCK:
+        STREAM.counter += 1
+        high = STREAM.drawn if own_seed is None else _mix(int(own_seed))
+        return (high << 32) | (STREAM.counter & _MASK)
+
+
+def host_generator(seed=None) -> np.random.Generator:
+    """Return a NumPy generator: of `seed` if given (the same numbers each time), else fresh from the stream."""
+    key = next_host_seed() if seed is None else int(seed) & ((1 << 64) - 1)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def _mix(seed):
+    # splitmix's finalizer: neighbouring seeds must not give neighbouring streams
+    seed = (seed + 0x9E3779B97F4A7C15) & ((1 << 64) - 1)
+    seed = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)
+    seed = ((seed ^ (seed >> 27)) * 0x94D049BB133111EB) & ((1 << 64) - 1)
+    return (seed ^ (seed >> 31)) & _MASK
+
+
+set_seed(None)

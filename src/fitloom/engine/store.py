@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where variables keep their arrays: one buffer each, or many small ones end to end in a shared buffer."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Store:
+    """A buffer that holds one variable (layout None) or several.
+
+    `writer` is whoever owes the buffer its current value: a trace with a pending assignment, or a step program that
+    holds the state on loan. It has `flush()`. `escaped` is set while somebody outside may see the very array; a
+    donation then works on a copy.
+    """
+
+    __slots__ = ("value", "members", "layout", "writer", "escaped", "_slots_at", "_host", "__weakref__")
+    _layouts: dict = {}
+
+    def __init__(self, value, members, layout=None):
+        self.value, self.members = value, members
+        self.layout = None if layout is None else Store._layouts.setdefault(layout, layout)
+        self.writer, self.escaped, self._slots_at, self._host = None, False, {}, None
+
+    def slots_at(self, leaf):
+        """Return {member: slot} for a trace in which this store is the leaf `leaf`."""
+        found = self._slots_at.get(leaf)
+        if found is None:
+            if self.layout is None:
+                found = {self.members[0]: leaf}
+            else:
+                found = {m: leaf - MEMBER * (i + 1) for i, m in enumerate(self.members)}
+            self._slots_at[leaf] = found
+        return found
+
+    def current(self):
+        """Return the buffer after whoever owes it a value has paid."""
+        if self.writer is not None:
+            self.writer.flush()
+        if self.value.__class__ is np.ndarray:
+            self.value = to_device(self.value)
+        return self.value
+
+    def member(self, index):
+        """Return one member's array."""
+        value = self.current()
+        if self.layout is None:
+            return value
+        if self._host is None or self._host[0] is not value:
+            self._host = (value, np.array(value))           # one copy serves all members
+        offset, shape, size = self.layout[index]
+        return self._host[1][offset:offset + size].reshape(shape)
+
+
+# Slot numbers: results of a trace count up from 0; leaf k is -(k + 1); member i of a packed leaf lies MEMBER * (i + 1)
+# below it; Python floats, ints and seeds live in one vector each, in regions of their own.
+MEMBER, FLOATS, INTS, SEEDS = 1 << 16, -(1 << 40), -(1 << 41), -(1 << 42)
+
+
+def to_device(array):
+    """Put a NumPy array on the default device, also while jax is tracing something."""
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(array)
+
+
+def unpack(flat, layout):
+    """Return the member arrays of a packed buffer."""
+    return [jax.lax.slice(flat, (offset,), (offset + size,)).reshape(shape) for offset, shape, size in layout]
+
+
+def repack(parts):
+    """Return the packed buffer of member arrays."""
+    return jnp.concatenate([jnp.ravel(p) for p in parts])
+
+
+def pack(variables, limit_bytes=16384, most=32):
+    """Move the small float32 variables among `variables` into one shared buffer.
+
+    A jitted call pays about 1.3 us for every buffer in and out, so many small ones cost more than the work on them;
+    big ones stay alone, because slicing a large buffer copies it. Each packed member adds compile time, hence `most`.
+    """
+    small = [v for v in variables if v.aval.nbytes <= limit_bytes and v.store.layout is None
+             and v.aval.dtype == np.float32 and not v.pinned]
+    if not 2 <= len(small) <= most:
+        return
+    arrays = [np.asarray(v.store.current()) for v in small]
+    layout, offset = [], 0
+    for array in arrays:
+        layout.append((offset, array.shape, array.size))
+        offset += array.size
+    store = Store(np.concatenate([a.ravel() for a in arrays]), list(small), tuple(layout))
+    for index, variable in enumerate(small):
+        variable.store, variable.index = store, index
+    LAYOUT.epoch += 1
+
+
+class _Layout:
+    """Counts how often variables changed stores; what was remembered about slots is dated by it."""
+    epoch = 0
+
+
+LAYOUT = _Layout()
+
+
+class PackedResults:
+    """Several small results of a program in one buffer; a tensor finds its part by its slot."""
+
+    __slots__ = ("buffer", "where")
+
+    def __init__(self, buffer, where):
+        self.buffer, self.where = buffer, where
+
+    def get(self, slot):
+        """Return the array of one slot (a view of a host copy)."""
+        if self.buffer.__class__ is not np.ndarray:
+            self.buffer = np.asarray(self.buffer)
+        offset, size, shape = self.where[slot]
+        return self.buffer[offset:offset + size].reshape(shape)

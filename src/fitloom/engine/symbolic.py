@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`KerasTensor`: a tensor of the functional API, known by shape and dtype only.
+
+The room `layers` installs the hook that turns an operation on one into a node of the graph.
+"""
+from fitloom.base import dtypes, naming
+from fitloom.base.shapes import TensorShape
+
+
+class KerasTensor:
+    """A symbolic tensor: what `tf.keras.Input` and a layer called on one return.
+
+    Args:
+        shape: tuple with None for unknown dimensions.
+        dtype: its dtype.
+        name: unique name; made up if None.
+    """
+
+    __array_priority__ = 200
+
+    def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
+        self._shape = None if shape is None else tuple(TensorShape(shape))
+        self._dtype = dtypes.name_of(dtype)
+        self.sparse, self.ragged = bool(sparse), bool(ragged)
+        self.name = name or naming.unique_name("keras_tensor")
+        self.record_history = record_history
+        self._keras_history = None
+        self._keras_mask = None
+
+    shape = property(lambda self: self._shape)
+    dtype = property(lambda self: self._dtype)
+    ndim = property(lambda self: len(self._shape))
+
+    def __repr__(self):
+        return (f"<KerasTensor shape={self._shape}, dtype={self._dtype}, sparse={self.sparse}, "
+                f"ragged={self.ragged}, name={self.name}>")
+
+    def __array__(self, *_, **__):
+        raise ValueError("A KerasTensor has no value: it is a symbolic placeholder of the functional API. "
+                         "Use layers or tf/keras.ops functions on it; NumPy functions cannot take it.")
+
+    def __jax_array__(self):
+        self.__array__()
+
+    def __bool__(self):
+        raise TypeError("A KerasTensor cannot be used as a Python bool: its value is not known while the model "
+                        "is built. Use tf.where or tf.cond.")
+
+    def __float__(self):
+        raise TypeError("A KerasTensor cannot be converted to a Python float: it has no value yet.")
+
+    def __int__(self):
+        raise TypeError("A KerasTensor cannot be converted to a Python int: it has no value yet.")
+
+    def __iter__(self):
+        raise TypeError("Iterating over a KerasTensor is not possible; use tf.unstack or indexing.")
+
+    __hash__ = object.__hash__
+
+
+SYMBOLIC = KerasTensor
+
+
+def call_hook(operation, inputs, attributes):
+    """Make a graph node for an operation called with a KerasTensor."""
+    if _Hook.call is None:
+        raise RuntimeError("Operations on KerasTensors need fitloom.layers to be imported.")
+    return _Hook.call(operation, inputs, attributes)
+
+
+class _Hook:
+    call = None
+
+
+def install_hook(call):
+    """Install `call(operation, inputs, attributes) -> KerasTensor(s)`."""
+    _Hook.call = staticmethod(call)

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trace: the work recorded by one thread since the last flush.
+
+A trace is a path in a trie of entries, so "the same loop body again" is found by following pointers; at a flush the
+trie node, the live results and the storage layout select one compiled program (program.py).
+"""
+import os
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
+from fitloom.engine.context import CLOSED, CONTEXT, LOCK
+from fitloom.engine.program import Program
+from fitloom.engine.seeds import next_host_seed
+from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, repack
+from fitloom.engine.tensor import Tensor, pending
+
+CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
+MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
+
+
+class Node:
+    """A trace so far. The same entries from the root lead to the same node."""
+
+    __slots__ = ("parent", "entry", "start", "next", "programs", "memos", "gradients", "depth", "line", "__weakref__")
+
+    def __init__(self, parent, entry, start, line):
+        self.parent, self.entry, self.start, self.line = parent, entry, start, line
+        self.next, self.programs, self.memos, self.gradients = {}, {}, {}, None
+        self.depth = 0 if parent is None else parent.depth + 1
+
+    def entries(self):
+        """Return [(instruction, slots, start)] from the root to here."""
+        found, node = [], self
+        while node.parent is not None:
+            found.append(node.entry + (node.start,))
+            node = node.parent
+        return found[::-1]
+
+    def lines(self):
+        """Return the user's line of each entry, from the root to here."""
+        found, node = [], self
+        while node.parent is not None:
+            found.append(node.line)
+            node = node.parent
+        return found[::-1]
+
+
+class _Trie:
+    root, count = Node(None, None, 0, None), 0
+
+
+TRIE = _Trie()
+
+
+def forget_programs():
+    """Drop every remembered trace and program (`clear_session`)."""
+    with LOCK:
+        TRIE.root, TRIE.count = Node(None, None, 0, None), 0
+
+
+def forget_instruction(instruction):
+    """Drop the traces that contain an instruction whose owner is gone."""
+    for node in list(instruction.nodes):
+        if node.parent is not None:
+            node.parent.next.pop(node.entry, None)
+
+
+def user_line():
+    """Return 'file:line' of the innermost frame outside the package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class Trace:
+    """Work of one thread that was recorded and has not run, or has run but may still be differentiated."""
+
+    __slots__ = ("node", "n", "outs", "leaves", "holders", "layouts", "slots", "tensors", "floats", "ints", "log",
+                 "dirty", "committed", "tapes", "closed", "eager", "values", "more", "finished", "applied", "nested",
+                 "opened", "late", "alive_seen", "__weakref__")
+    inline = False
+    recording = True
+    parent = None
+
+    def __init__(self, eager=False):
+        self.node, self.n, self.outs = TRIE.root, 0, []
+        self.leaves, self.holders, self.layouts = [], [], []   # inputs, the stores they come from, packed layouts
+        self.slots, self.late, self.opened = {}, [], {}        # variable -> slot; slot dicts not merged yet; store -> leaf
+        self.tensors, self.floats, self.ints = {}, [], []      # foreign tensor -> slot; Python numbers
+        self.log, self.dirty, self.committed = [], {}, 0       # assignments; stores to write at the flush
+        self.tapes, self.nested, self.finished = [], 0, False  # weak references to tapes; how many are entered
+        self.closed, self.applied = False, None
+        self.eager, self.values, self.more = eager, ({} if eager else None), []
+
+    # -- inputs
+
+    def leaf(self, value, holder=None):
+        """Add an input; return its slot."""
+        self.leaves.append(value)
+        self.holders.append(holder)
+        return -len(self.leaves)
+
+    def tensor(self, tensor):
+        """Return the slot of a tensor that this trace did not make."""
+        slot = self.tensors.get(tensor)
+        if slot is None:
+            slot = self.tensors[tensor] = self.leaf(tensor.array)
+        return slot
+
+    def open(self, store):
+        """Make a store an input with the value it has now: all its members get slots."""
+        if store.writer is not None and store.writer is not self:
+            store.writer.flush()
+        value = store.value
+        if value.__class__ is np.ndarray:
+            value = store.current()
+        leaf = self.leaf(value, store)
+        self.opened[store] = leaf
+        if store.layout is not None:
+            self.layouts.append((leaf, store.layout))
+        self.slots.update(store.slots_at(leaf))
+
+    def where(self, variable):
+        """Return the current slot of a variable, or None when it is not open here."""
+        if self.late:
+            for slots in self.late:
+                self.slots.update(slots)
+            self.late = []
+        return self.slots.get(variable)
+
+    def slot(self, value):
+        """Return the slot of a Tensor or Variable."""
+        if value.__class__ is Tensor:
+            return value.slot if value.trace is self else self.tensor(value)
+        slot = self.where(value)
+        if slot is None:
+            self.open(value.store)
+            slot = self.slots[value]
+        return slot
+
+    def number(self, value, dtype):
+        """Return (slot, aval) of a Python number as an array of `dtype`."""
+        if dtype == _FLOAT32:
+            self.floats.append(value)
+            return FLOATS - len(self.floats) + 1, FLOAT
+        if dtype == _INT32:
+            self.ints.append(value)
+            return INTS - len(self.ints) + 1, INT
+        return self.leaf(np.asarray(value, dtype)), aval((), dtype)
+
+    def draw(self, own_seed=None):
+        """Return the slot of a fresh seed."""
+        seed = next_host_seed(own_seed)
+        self.ints.append(seed - (1 << 64) if seed >= 1 << 63 else seed)
+        return SEEDS - len(self.ints) + 1
+
+    def draw_seed(self, own_seed=None):
+        """Return a fresh seed as a tensor."""
+        return Tensor(np.asarray(next_host_seed(own_seed), np.uint64))
+
+    # -- recording
+
+    def emit(self, instruction, slots):
+        """Append one entry; return the list of its result tensors."""
+        start = self.n
+        self.n = start + len(instruction.outputs)
+        if self.eager:
+            return self._emit_eager(instruction, slots, start)
+        node = self.node
+        following = node.next.get((instruction, slots))
+        if following is None:
+            following = self._grow(node, instruction, slots, start)
+        self.node = following
+        results, outputs = [], instruction.outputs
+        for q in range(instruction.results):
+            results.append(pending(self, start + q, outputs[q]))
+        self.outs += results
+        if following.depth >= CAP:
+            self.go_eager()
+        return results
+
+    def _grow(self, node, instruction, slots, start):
+        if TRIE.count > MOST_NODES:
+            forget_programs()
+        TRIE.count += 1
+        following = node.next[instruction, slots] = Node(node, (instruction, slots), start, user_line())
+        instruction.nodes.add(following)
+        return following
+
+    def _emit_eager(self, instruction, slots, start):
+        arrays = execute(instruction, [self.fetch(k) for k in slots])
+        self.more.append((instruction, slots, start))
+        self.values.update(enumerate(arrays, start))
+        results = []
+        for q in range(instruction.results):
+            tensor = Tensor(arrays[q])
+            tensor.trace, tensor.slot = self, start + q
+            results.append(tensor)
+        self.outs += results
+        return results
+
+    def write(self, variables, start, stores, slots=None):
+        """Give variables the versions start, start + 1, ..."""
+        self.late.append(dict(zip(variables, range(start, start + len(variables)))) if slots is None else slots)
+        self.log.append((variables, start))
+        for store in stores:
+            self.dirty[store] = True
+            store.writer = self
+
+    def versions(self, variable):
+        """Return every slot the variable has had in this trace, oldest first."""
+        current = self.where(variable)
+        if current is None:
+            return ()
+        if not self.log:
+            return (current,)
+        found = []
+        for position, store in enumerate(self.holders):
+            if store is variable.store:
+                found.append(store.slots_at(-(position + 1))[variable])
+        for variables, start in self.log:
+            for offset, each in enumerate(variables):
+                if each is variable:
+                    found.append(start + offset)
+        return tuple(found)
+
+    def entries(self):
+        """Return all entries recorded so far."""
+        return self.node.entries() + self.more
+
+    # -- running
+
+    def live_tapes(self):
+        """Return the tapes that may still ask for a gradient through this trace."""
+        return [t for t in (reference() for reference in self.tapes) if t is not None and not t.consumed]
+
+    def go_eager(self):
+        """Run what is recorded one operation at a time, and go on that way."""
+        self.values, entries = {}, self.entries()
+        for instruction, slots, start in entries:
+            arrays = execute(instruction, [self.fetch(k) for k in slots])
+            self.values.update(enumerate(arrays, start))
+        self.eager = True
+        for tensor in self.outs:
+            tensor._value = self.values[tensor.slot]
+
+    def fetch(self, slot):
+        """Return the array of a slot while running one operation at a time."""
+        value = self.values.get(slot)
+        if value is None:
+            value = self.values[slot] = self._decode(slot)
+        return value
+
+    def _decode(self, slot):
+        if slot <= SEEDS:
+            return np.asarray(self.ints[SEEDS - slot], np.int64).view(np.uint64)
+        if slot <= INTS:
+            return np.asarray(self.ints[INTS - slot], np.int32)
+        if slot <= FLOATS:
+            return np.asarray(self.floats[FLOATS - slot], np.float32)
+        leaf, member = (-slot - 1) % MEMBER, (-slot - 1) // MEMBER
+        if not member:
+            return self.leaves[leaf]
+        offset, shape, size = self.holders[leaf].layout[member - 1]
+        return self.leaves[leaf][offset:offset + size].reshape(shape)
+
+    def flush(self, detach=False):
+        """Give every live result and every written variable its value.
+
+        The trace closes, unless an unconsumed tape may still differentiate through it; `detach` then leaves it to
+        the tape and lets the thread begin a new one.
+        """
+        with LOCK:
+            if self.closed:
+                return
+            if CONTEXT.trace.inline:
+                # a traced function reads a value made outside it: run for real, not into the function's program
+                with jax.ensure_compile_time_eval():
+                    self._flush(detach)
+            else:
+                self._flush(detach)
+
+    def _flush(self, detach):
+        keep = bool(self.tapes) and bool(self.live_tapes())
+        try:
+            if self.eager:
+                self._commit_eager()
+            else:
+                alive = [t for t in self.outs if _references(t) > _UNSEEN and t._value is None]
+                if alive or self.dirty:
+                    live = tuple([t.slot for t in alive])
+                    key = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints))
+                    program = self.node.programs.get(key)
+                    if program is None:
+                        program = self.node.programs[key] = Program(self, live, keep)
+                    program(self, alive)
+        except BaseException:                     # nothing was written: variables keep their old values
+            self.tapes, keep = (), False
+            raise
+        finally:
+            for store in self.dirty:
+                store.writer = None
+            if not keep:
+                self.close()
+        if keep:
+            self.committed, self.dirty = len(self.log), {}
+            if detach:                            # the tape's inputs must outlive the next donation
+                for store in self.opened:
+                    store.escaped = True
+                if CONTEXT.trace is self:
+                    CONTEXT.trace = CLOSED
+
+    def close(self):
+        """Forget everything: the values are where they belong."""
+        self.closed = True
+        self.outs = self.leaves = self.slots = self.holders = self.log = self.values = self.tensors = None
+        self.tapes, self.opened, self.late = (), (), None
+        if CONTEXT.trace is self:
+            CONTEXT.trace = CLOSED
+
+    def _commit_eager(self):
+        for store in self.dirty:
+            parts = [self.fetch(self.where(m)) for m in store.members]
+            store.value = jnp.asarray(parts[0]) if store.layout is None else repack(parts)
+            store.escaped = True                  # the trace's tensors may be the very same array
+
+
+def execute(instruction, arrays):
+    """Run one instruction now; name it in the error of a failure."""
+    from fitloom.engine.checking import check_results
+    with jax.ensure_compile_time_eval():
+        results = instruction.run(arrays)
+    return check_results(instruction, results)
+
+
+_references = sys.getrefcount
+
+
+def _unseen():
+    """Measure what getrefcount gives for a result that only its trace holds (it differs between Python versions)."""
+    outs = [Tensor(np.zeros((), np.float32))]
+    return [_references(t) for t in outs][0]
+
+
+_UNSEEN = _unseen()
+
+
+def current():
+    """Return this thread's open trace, opening one if needed."""
+    trace = CONTEXT.trace
+    if trace.closed:
+        trace = CONTEXT.trace = Trace()
+    return trace
+
+
+__all__ = ["CAP", "SEED", "TRIE", "Node", "Trace", "aval_of", "current", "execute", "forget_instruction",
+           "forget_programs", "user_line"]
