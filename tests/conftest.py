@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment of the tests: JAX on the CPU, one device, compiled programs kept between runs."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# Set before anything imports jax; subprocesses of the tests inherit it. What the caller has set stays.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("KERAS_BACKEND", "jax")  # the reference of tests/parity
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    # NumPy's references share the machine with XLA and with the other workers.
+    os.environ.setdefault(name, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator, the same in every run."""
+    return np.random.default_rng(20261122)
+
+
+@pytest.fixture
+def keras_home(tmp_path, monkeypatch):
+    """An empty cache folder in the place of ~/.keras."""
+    home = tmp_path / "keras_home"
+    home.mkdir()
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    return home
