@@ -16,27 +16,27 @@ from fitloom.ops.kernels.derivatives import with_backward
 EPSILON = 1e-7
 
 
-def softmax_cross_entropy(labels: jax.Array, logits: jax.Array, axis: int = -1) -> jax.Array:
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array, axis: int = -1) -> jax.Array:
     """Compute `-sum_c labels_c * log_softmax(logits)_c`.
 
     Args:
-        labels: Probabilities of the classes, the shape of logits.
         logits: Any shape.
+        labels: Probabilities of the classes, the shape of logits.
         axis: The axis of the classes.
 
     Returns:
         The shape of logits without `axis`, in its dtype.
     """
-    return _softmax(labels, logits, axis=axis % logits.ndim)
+    return _softmax(logits, labels, axis=axis % logits.ndim)
 
 
-def sparse_softmax_cross_entropy(labels: jax.Array, logits: jax.Array, axis: int = -1) -> jax.Array:
+def sparse_softmax_cross_entropy(logits: jax.Array, labels: jax.Array, axis: int = -1) -> jax.Array:
     """Compute `-log_softmax(logits)[label]`.
 
     Args:
+        logits: Any shape.
         labels: Integers in [0, classes), the shape of logits without `axis`. A label outside
             makes its loss NaN (its gradient is zero, so a caller may mask it out afterwards).
-        logits: Any shape.
         axis: The axis of the classes.
 
     Returns:
@@ -52,14 +52,14 @@ def sparse_softmax_cross_entropy(labels: jax.Array, logits: jax.Array, axis: int
     return jnp.where(valid, loss, jnp.full((), jnp.nan, loss.dtype)).astype(logits.dtype)
 
 
-def sigmoid_cross_entropy(labels: jax.Array, logits: jax.Array) -> jax.Array:
+def sigmoid_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Compute `-labels * log(sigmoid(logits)) - (1 - labels) * log(1 - sigmoid(logits))`.
 
     As `max(x, 0) - x * labels + log(1 + exp(-|x|))`, which overflows nowhere.
 
     Args:
-        labels: Probabilities, broadcast against logits.
         logits: Any shape.
+        labels: Probabilities, broadcast against logits.
 
     Returns:
         The shape and dtype of logits.
@@ -71,7 +71,7 @@ def sigmoid_cross_entropy(labels: jax.Array, logits: jax.Array) -> jax.Array:
 
 
 def categorical_cross_entropy(
-    labels: jax.Array, probabilities: jax.Array, axis: int = -1, epsilon: float = EPSILON
+    probabilities: jax.Array, labels: jax.Array, axis: int = -1, epsilon: float = EPSILON
 ) -> jax.Array:
     """Compute `-sum_c labels_c * log(p_c)`, p scaled to the sum 1 and clipped to [e, 1 - e].
 
@@ -82,7 +82,7 @@ def categorical_cross_entropy(
 
 
 def sparse_categorical_cross_entropy(
-    labels: jax.Array, probabilities: jax.Array, axis: int = -1, epsilon: float = EPSILON
+    probabilities: jax.Array, labels: jax.Array, axis: int = -1, epsilon: float = EPSILON
 ) -> jax.Array:
     """Compute `-log(p[label])`, p scaled to the sum 1 and clipped to [epsilon, 1 - epsilon].
 
@@ -97,7 +97,7 @@ def sparse_categorical_cross_entropy(
 
 
 def binary_cross_entropy(
-    labels: jax.Array, probabilities: jax.Array, epsilon: float = EPSILON
+    probabilities: jax.Array, labels: jax.Array, epsilon: float = EPSILON
 ) -> jax.Array:
     """Compute `-labels * log(p) - (1 - labels) * log(1 - p)`, p clipped to [epsilon, 1 - epsilon].
 
@@ -133,15 +133,15 @@ def _log_sum_exp(x, axis):
     return jnp.log(total) + jnp.squeeze(highest, axis)
 
 
-def _softmax_forward(labels, logits, *, axis):
+def _softmax_forward(logits, labels, *, axis):
     wide, weights = _wide(logits), labels.astype(_wide(logits).dtype)
     normalizer = _log_sum_exp(wide, axis)
     loss = normalizer * jnp.sum(weights, axis=axis) - jnp.sum(weights * wide, axis=axis)
-    return loss.astype(logits.dtype), (labels, logits, normalizer)
+    return loss.astype(logits.dtype), (logits, labels, normalizer)
 
 
 def _softmax_backward(residuals, cotangent, *, axis):
-    labels, logits, normalizer = residuals
+    logits, labels, normalizer = residuals
     wide, weights = _wide(logits), labels.astype(_wide(logits).dtype)
     cotangent = jnp.expand_dims(cotangent.astype(wide.dtype), axis)
     log_probabilities = wide - jnp.expand_dims(normalizer, axis)
@@ -150,7 +150,7 @@ def _softmax_backward(residuals, cotangent, *, axis):
     dlabels = None
     if jnp.issubdtype(labels.dtype, jnp.floating):
         dlabels = (-cotangent * log_probabilities).astype(labels.dtype)
-    return dlabels, dlogits.astype(logits.dtype)
+    return dlogits.astype(logits.dtype), dlabels
 
 
 _softmax = with_backward(_softmax_forward, _softmax_backward)

@@ -25,4 +25,4 @@ def embedding(table: jax.Array, ids: jax.Array) -> jax.Array:
     if jnp.issubdtype(ids.dtype, jnp.signedinteger):
         # Indexing counts negative numbers from the end; here they are as wrong as too large ones.
         ids = jnp.where(ids < 0, jnp.array(table.shape[0], ids.dtype), ids)
-    return table.at[ids].get(mode="fill")
+    return jnp.asarray(table).at[ids].get(mode="fill")
