@@ -5,6 +5,13 @@ import jax as _jax
 # tf.int64 and tf.float64 are real types for our users; every formulation names its dtypes (docs/design/002).
 _jax.config.update("jax_enable_x64", True)
 
+from fitloom.engine.abstract import (  # noqa: E402
+    abstract_call as abstract_call,
+    abstract_op as abstract_op,
+    autocast_scope as autocast_scope,
+    call_with_values as call_with_values,
+    current_autocast as current_autocast,
+)
 from fitloom.engine.context import (  # noqa: E402
     eager_scope as eager_scope,
     executing_eagerly as executing_eagerly,
@@ -37,8 +44,14 @@ from fitloom.engine.seeds import (  # noqa: E402
     host_generator as host_generator,
     next_host_seed as next_host_seed,
     restore_stream as restore_stream,
+    seed_scope as seed_scope,
     set_seed as set_seed,
     stream_state as stream_state,
+)
+from fitloom.engine.specs import (  # noqa: E402
+    TensorSpec as TensorSpec,
+    TypeSpec as TypeSpec,
+    type_spec_from_value as type_spec_from_value,
 )
 from fitloom.engine.store import pack as pack  # noqa: E402
 from fitloom.engine.symbolic import KerasTensor as KerasTensor, install_hook as install_hook  # noqa: E402

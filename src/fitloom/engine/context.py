@@ -19,6 +19,8 @@ class _Context(threading.local):
     trace = CLOSED          # the open trace
     applied = None          # the optimizer whose update ran at once, see recording.optimizer_applied
     eager = False           # a scope of this thread runs each operation at once
+    seeds = None            # the seed_scope of this thread
+    autocast = None         # dtype name in which float Keras variables are read (mixed precision)
 
 
 CONTEXT = _Context()

@@ -4,7 +4,7 @@ import secrets
 
 import numpy as np
 
-from fitloom.engine.context import LOCK
+from fitloom.engine.context import CONTEXT, LOCK
 
 _MASK = (1 << 32) - 1
 
@@ -46,10 +46,29 @@ def restore_stream(state):
 
 def next_host_seed(own_seed=None) -> int:
     """Return a fresh 64-bit seed: the seed in the high half, the counter in the low half."""
+    scope = CONTEXT.seeds
+    if scope is not None:
+        scope.counter += 1
+        high = scope.seed if own_seed is None else _mix(scope.seed ^ int(own_seed))
+        return (high << 32) | (scope.counter & _MASK)
     with LOCK:
         STREAM.counter += 1
         high = STREAM.drawn if own_seed is None else _mix(int(own_seed))
         return (high << 32) | (STREAM.counter & _MASK)
+
+
+class seed_scope:
+    """Context in which this thread's seeds are f(seed, 0), f(seed, 1)...: random operations of one data element."""
+
+    def __init__(self, seed):
+        # the element's number also enters the counter: 32 bits of the seed alone would collide
+        self.seed, self.counter = _mix(int(seed)), _mix(int(seed) ^ 0x5851F42D4C957F2D)
+
+    def __enter__(self):
+        self.before, CONTEXT.seeds = CONTEXT.seeds, self
+
+    def __exit__(self, *_):
+        CONTEXT.seeds = self.before
 
 
 def host_generator(seed=None) -> np.random.Generator:
