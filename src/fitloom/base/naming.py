@@ -61,3 +61,8 @@ class name_scope:
 def current_path() -> str:
     """Return the open scopes joined by '/'."""
     return "/".join(n for n in _scopes.names if n)
+
+
+def open_names() -> list:
+    """Return this thread's list of open scope names, for `Layer.__call__`, which pushes and pops at each call."""
+    return _scopes.names

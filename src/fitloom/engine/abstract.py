@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation without values: what shapes and dtypes a function of tensors gives, unknown dimensions included."""
+import contextlib
+
+import jax
+
+from fitloom.base import dtypes, nest
+from fitloom.engine.avals import SEED
+from fitloom.engine.context import CONTEXT
+from fitloom.engine.functional import draw_seed, unwrap
+from fitloom.engine.inline import InlineTrace
+from fitloom.engine.symbolic import KerasTensor
+from fitloom.engine.tensor import Tensor
+
+# An unknown dimension is tried with two sizes; a result dimension that differs between them is unknown too.
+# Primes that no real layer has as a size, so that a product or a quotient cannot coincide.
+_SIZES = (83, 89)
+
+
+def abstract_call(fn, args=(), kwargs=None):
+    """Return what `fn(*args, **kwargs)` gives, as KerasTensors, without computing values.
+
+    KerasTensors among the arguments reach `fn` as traced Tensors; everything else as it is. Variables are read as
+    they are, assignments are forgotten, and variables made inside are made for real.
+    """
+    kwargs = kwargs or {}
+    leaves = nest.flatten((args, kwargs))
+    symbols = [x for x in leaves if isinstance(x, KerasTensor)]
+    first, structure = _shapes(fn, args, kwargs, symbols, _SIZES[0])
+    if any(None in x.shape for x in symbols):
+        second, _ = _shapes(fn, args, kwargs, symbols, _SIZES[1])
+    else:
+        second = first
+    results = iter([KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), dtype=dtypes.name_of(a.dtype))
+                    for a, b in zip(first, second)])
+    return nest.map_structure(lambda leaf: next(results) if leaf is _ARRAY else leaf, structure)
+
+
+_ARRAY = object()
+
+
+def _shapes(fn, args, kwargs, symbols, size):
+    """The results' shapes with `size` for unknown dimensions, and the structure with _ARRAY where they belong."""
+    specs = [jax.ShapeDtypeStruct(tuple(size if d is None else d for d in x.shape), dtypes.numpy_dtype(x.dtype))
+             for x in symbols]
+    found = {}
+
+    def probe(seed, *arrays):
+        tensors = iter(arrays)
+
+        def put(x):
+            return Tensor(next(tensors)) if isinstance(x, KerasTensor) else x
+        trace = InlineTrace(seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None)
+        with trace:
+            result = fn(*nest.map_structure(put, args), **nest.map_structure(put, kwargs))
+            arrays = unwrap(result)
+            trace.close()
+        flat = [a for a in nest.flatten(arrays) if hasattr(a, "dtype") and hasattr(a, "shape")]
+        found["structure"] = nest.map_structure(
+            lambda a: _ARRAY if hasattr(a, "dtype") and hasattr(a, "shape") else a, arrays)
+        return flat
+
+    return jax.eval_shape(probe, SEED.spec(), *specs), found["structure"]
+
+
+def abstract_op(operation, args, attributes):
+    """Return the KerasTensor(s) that one operation gives for arguments among which are KerasTensors."""
+    keywords = dict(attributes)
+    return abstract_call(lambda *a: operation(*a, **keywords), tuple(args))
+
+
+def call_with_values(fn, variables, values):
+    """Call `fn()` with `values` in place of the variables' own; return (result, values of the variables after it)."""
+    arrays = [v.array if isinstance(v, Tensor) or getattr(v.__class__, "is_variable", False) else jax.numpy.asarray(v)
+              for v in values]
+    seed = draw_seed().array
+    trace = InlineTrace(dict(zip(variables, arrays)), seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None)
+    with trace:
+        result = nest.map_structure(lambda t: Tensor(t.array) if isinstance(t, Tensor) else t, fn())
+        trace.close()
+    return result, [Tensor(trace.bindings[v]) for v in variables]
+
+
+class autocast_scope(contextlib.AbstractContextManager):
+    """Context in which float variables are read in `dtype` (a name; None reads them as they are)."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __enter__(self):
+        self.before, CONTEXT.autocast = current_autocast(), self.dtype
+
+    def __exit__(self, *_):
+        CONTEXT.autocast = self.before
+
+
+def current_autocast():
+    """Return the dtype name in which float variables are read here, or None."""
+    return CONTEXT.autocast

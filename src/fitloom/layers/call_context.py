@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nested layer calls share: the layers being called, `training`, and other arguments that travel down."""
+import threading
+
+
+class CallContext(threading.local):
+    """One a thread. `stack` holds the layers whose calls are open, outermost first."""
+
+    def __init__(self):
+        self.stack = []
+        self.training = None
+        self.shared = {}  # further arguments that a layer registered to be handed down
+
+
+context = CallContext()
+
+
+class Structure:
+    """A counter that grows whenever a built layer changes in a way that changes what its call computes."""
+
+    __slots__ = ("epoch",)
+
+    def __init__(self):
+        self.epoch = 0
+
+
+STRUCTURE = Structure()

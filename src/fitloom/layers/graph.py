@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functional graph: which operation made a symbolic tensor from which others, and how to run it again."""
+import collections
+import copy
+import inspect
+
+from fitloom import engine
+from fitloom.base import dtypes, naming, nest, registry, serialization
+from fitloom.engine.symbolic import KerasTensor
+
+KerasHistory = collections.namedtuple("KerasHistory", ["operation", "node_index", "tensor_index"])
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Operation:
+    """What can stand in a graph: layers, models, and single operations on symbolic tensors.
+
+    Args:
+        name: unique name without '/'; by default made from the class name.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        instance = object.__new__(cls)
+        # The constructor's arguments, if plain data: `get_config` can then answer for classes that have none.
+        plain = all(isinstance(leaf, _PLAIN) for leaf in nest.flatten((args, kwargs)))
+        instance.__dict__["_init_arguments"] = (args, kwargs) if plain else None
+        return instance
+
+    def __init__(self, name=None):
+        if name is None:
+            name = naming.unique_name(naming.to_snake_case(type(self).__name__))
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(f"Argument `name` must be a string and cannot contain character `/`. "
+                             f"Received: name={name} (of type {type(name)})")
+        self.name = name
+        self._inbound_nodes = []
+        self._outbound_nodes = []
+
+    def _add_node(self, args, kwargs, outputs):
+        Node(self, args, kwargs, outputs)
+
+    def _node_attribute(self, attribute, what):
+        if not self._inbound_nodes:
+            raise AttributeError(f"The layer {self.name} has never been called and thus has no defined {what}.")
+        values = getattr(self._inbound_nodes[0], attribute)
+        return values[0] if len(values) == 1 else values
+
+    @property
+    def input(self):
+        """The symbolic input(s) of the first call; Raises AttributeError before there was one."""
+        return self._node_attribute("input_tensors", "input")
+
+    @property
+    def output(self):
+        """The symbolic output(s) of the first call; Raises AttributeError before there was one."""
+        return self._node_attribute("output_tensors", "output")
+
+    def get_config(self):
+        """Return the constructor's arguments as plain data."""
+        return {"name": self.name}
+
+    def _config_from_arguments(self):
+        """The configuration of a class that defines no `get_config`, from the arguments it was made with."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        if self._init_arguments is not None and not any(
+                p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in list(parameters.values())[1:]):
+            bound = inspect.signature(type(self).__init__).bind(None, *self._init_arguments[0],
+                                                               **self._init_arguments[1])
+            bound.apply_defaults()
+            config = dict(list(bound.arguments.items())[1:])
+            for parameter in parameters.values():
+                if parameter.kind is parameter.VAR_KEYWORD:
+                    config.update(config.pop(parameter.name, {}))
+                    config["name"] = self.name
+            if "name" in parameters:
+                config["name"] = self.name
+            return copy.deepcopy(config)
+        raise NotImplementedError(
+            f"{type(self).__name__} '{self.name}' was made with arguments that are not plain data (numbers, strings, "
+            "None, lists and dicts of these), so it must define get_config() to be saved or cloned:\n"
+            "    def get_config(self):\n"
+            "        return {**super().get_config(), 'units': self.units}")
+
+    @classmethod
+    def from_config(cls, config):
+        """Make an object from `get_config`'s dict."""
+        try:
+            return cls(**config)
+        except Exception as error:
+            raise TypeError(f"Error when deserializing class '{cls.__name__}' using config={config}.\n\n"
+                            f"Exception encountered: {error}") from error
+
+    def __repr__(self):
+        return f"<Operation name={self.name}>"
+
+
+class Node:
+    """One call of an operation on symbolic tensors.
+
+    Attributes:
+        operation: what was called.
+        args, kwargs: its arguments, with symbolic tensors inside.
+        input_tensors, output_tensors: flat lists of the symbolic tensors.
+        is_input: whether it starts a graph (it has no symbolic inputs).
+    """
+
+    def __init__(self, operation, args, kwargs, outputs):
+        self.operation, self.args, self.kwargs = operation, args, kwargs
+        self.input_tensors = [x for x in nest.flatten((args, kwargs)) if isinstance(x, KerasTensor)]
+        self.output_tensors = self.outputs = nest.flatten(outputs)
+        for x in self.outputs:
+            if not isinstance(x, KerasTensor):
+                raise ValueError(f"All operation outputs must be tensors. {operation} returned {x!r} "
+                                 f"(of type {type(x).__name__}).")
+        self.is_input = not self.input_tensors
+        index = len(operation._inbound_nodes)
+        operation._inbound_nodes.append(self)
+        for x in self.input_tensors:
+            history = getattr(x, "_keras_history", None)
+            if history is None:
+                x._keras_history = KerasHistory(None, 0, 0)
+            elif history.operation is not None:
+                history.operation._outbound_nodes.append(self)
+        for position, x in enumerate(self.outputs):
+            x._keras_history = KerasHistory(operation, index, position)
+
+    @property
+    def parent_nodes(self):
+        """The nodes that made this node's inputs."""
+        return [h.operation._inbound_nodes[h.node_index] for h in (x._keras_history for x in self.input_tensors)
+                if h.operation is not None]
+
+    def fill_in(self, values):
+        """Return (args, kwargs) with each symbolic tensor replaced by `values[id(tensor)]`."""
+        if len(self.args) == 1 and not self.kwargs and isinstance(self.args[0], KerasTensor):
+            return (values[id(self.args[0])],), {}
+
+        def switch(x):
+            return values.get(id(x)) if isinstance(x, KerasTensor) else x
+        return nest.map_structure(switch, self.args), nest.map_structure(switch, self.kwargs)
+
+    def __repr__(self):
+        return f"<Node operation={self.operation.name}, id={id(self)}>"
+
+
+class OpNode(Operation):
+    """A single operation of the table (`tf.add`, `ops.relu`, ...) as a step of a graph.
+
+    Args:
+        op: the operation, or its name.
+        attributes: its static attributes.
+        name: unique name of the step.
+    """
+
+    built = True
+    trainable_weights = weights = variables = losses = metrics = ()
+    _tracked_as = None
+
+    def __init__(self, op, attributes=None, name=None):
+        self.op = op
+        self.attributes = dict(attributes or {})
+        super().__init__(name or naming.unique_name(naming.to_snake_case(op.name)))
+
+    def __call__(self, *args, **kwargs):
+        return self.op(*args, **self.attributes)
+
+    call = __call__
+
+    def compute_output_spec(self, *args, **kwargs):
+        """Return the KerasTensor(s) that the operation gives for these inputs."""
+        return engine.abstract_op(self.op, args, self.attributes)
+
+    def get_config(self):
+        """Return the operation's name and its attributes."""
+        return {"name": self.name, "op": self.op.name, "attributes": copy.deepcopy(self.attributes)}
+
+    def __repr__(self):
+        return f"<Operation name={self.name}>"
+
+
+def record_op(op, args, attributes):
+    """Add a node for an operation that was called with symbolic tensors; return its symbolic result."""
+    node = OpNode(op, attributes)
+    outputs = node.compute_output_spec(*args)
+    node._add_node(tuple(args), {}, outputs)
+    return outputs
+
+
+def is_symbolic(structure) -> bool:
+    """Whether a KerasTensor stands anywhere in the structure."""
+    return any(isinstance(x, KerasTensor) for x in nest.flatten(structure))
+
+
+def _walk(inputs, outputs):
+    """Return (nodes, inputs before users; {operation: order in which the walk from the outputs met it})."""
+    given = {id(x) for x in inputs}
+    finished, in_progress, ordered, indices = set(), set(), [], {}
+
+    def enter(tensor):
+        history = getattr(tensor, "_keras_history", None)
+        if history is None or history.operation is None:
+            return None
+        node = history.operation._inbound_nodes[history.node_index]
+        if node in finished:
+            return None
+        if not node.is_input and id(tensor) in given:
+            finished.add(node)   # what lies before an input is outside the graph
+            return None
+        if node in in_progress:
+            raise ValueError(f"Tensor {tensor} from operation '{history.operation.name}' is part of a cycle.")
+        indices.setdefault(history.operation, len(indices))
+        in_progress.add(node)
+        return node, iter(node.input_tensors)
+
+    for output in outputs:
+        stack = [entered] if (entered := enter(output)) else []
+        while stack:
+            node, pending = stack[-1]
+            for tensor in pending:
+                entered = enter(tensor)
+                if entered:
+                    stack.append(entered)
+                    break
+            else:
+                stack.pop()
+                in_progress.discard(node)
+                finished.add(node)
+                ordered.append(node)
+    return ordered, indices
+
+
+class Graph:
+    """The steps between some symbolic inputs and outputs, in running order.
+
+    Args:
+        inputs: symbolic tensor or structure of them.
+        outputs: what is to be computed from the inputs.
+
+    Raises:
+        ValueError: nothing given, an output that cannot be computed from the inputs, or a name used twice.
+    """
+
+    def __init__(self, inputs, outputs):
+        self.inputs_structure = nest.map_structure(lambda x: x, inputs)
+        self.outputs_structure = nest.map_structure(lambda x: x, outputs)
+        self.inputs, self.outputs = nest.flatten(inputs), nest.flatten(outputs)
+        for what, given in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if not given:
+                raise ValueError(f"`{what}` argument cannot be empty. Received:\ninputs={inputs}\noutputs={outputs}")
+        self._sort()
+        self._check()
+        self.steps = [node for depth in sorted(self.nodes_by_depth, reverse=True)
+                      for node in self.nodes_by_depth[depth] if not node.is_input]
+        self._output_ids = [id(x) for x in self.outputs]
+
+    def _sort(self):
+        ordered, indices = _walk(self.inputs, self.outputs)
+        in_graph = set(ordered)
+        node_depth, operation_depth = {}, {}
+        for node in reversed(ordered):
+            depth = max(node_depth.get(node, 0), operation_depth.get(node.operation, 0))
+            node_depth.setdefault(node, depth)
+            operation_depth[node.operation] = node_depth[node] = depth
+            for parent in node.parent_nodes:
+                if parent in in_graph:
+                    node_depth[parent] = max(depth + 1, node_depth.get(parent, 0))
+        for x in self.inputs:   # inputs that no output uses still belong to the model
+            operation, index, _ = x._keras_history
+            if operation is not None and operation not in operation_depth:
+                node = operation._inbound_nodes[index]
+                if node.is_input:
+                    operation_depth[operation], indices[operation], node_depth[node] = 0, -1, 0
+        self.nodes = set(node_depth)
+        self.nodes_by_depth = collections.defaultdict(list)
+        for node, depth in node_depth.items():
+            self.nodes_by_depth[depth].append(node)
+        self.operations = sorted(operation_depth, key=lambda o: (-operation_depth[o], indices[o]))
+
+    def _check(self):
+        known, passed = {id(x) for x in self.inputs}, []
+        for depth in sorted(self.nodes_by_depth, reverse=True):
+            for node in self.nodes_by_depth[depth]:
+                for x in node.input_tensors:
+                    if id(x) not in known:
+                        raise ValueError(
+                            f"Graph disconnected: cannot find parent for tensor {x} at operation "
+                            f"'{node.operation.name}'. It does not come from the given inputs "
+                            f"{[i.name for i in self.inputs]}. The following previous operations were accessed "
+                            f"without issue: {passed}")
+                passed.append(node.operation.name)
+                if not node.is_input or any(id(x) in known for x in node.outputs):
+                    known.update(id(x) for x in node.outputs)
+        for (path, x) in nest.flatten_with_paths(self.outputs_structure):
+            if id(x) not in known:
+                raise ValueError(
+                    f"Output with path `{'.'.join(str(p) for p in path)}` is not connected to `inputs`")
+        counts = collections.Counter(operation.name for operation in self.operations)
+        for name, count in counts.items():
+            if count > 1:
+                raise ValueError(f'The name "{name}" is used {count} times in the model. '
+                                 "All operation names should be unique.")
+
+    def run(self, flat_inputs, call=None):
+        """Compute the outputs for a flat list of input values; `call(operation, args, kwargs)` runs one step."""
+        values = {id(x): value for x, value in zip(self.inputs, flat_inputs)}
+        for node in self.steps:
+            args, kwargs = node.fill_in(values)
+            results = node.operation(*args, **kwargs) if call is None else call(node.operation, args, kwargs)
+            if len(node.outputs) == 1 and not nest.is_nested(results):
+                values[id(node.outputs[0])] = results
+            else:
+                for x, result in zip(node.outputs, nest.flatten(results)):
+                    values[id(x)] = result
+        return nest.pack_sequence_as(self.outputs_structure, [values[k] for k in self._output_ids])
+
+
+@registry.builtin("keras")
+class Function(Operation):
+    """A stateless function made of the steps between symbolic inputs and outputs.
+
+    Args:
+        inputs: symbolic tensor, or structure of them.
+        outputs: symbolic tensor, or structure of them.
+        name: name of the function.
+
+    Example:
+        >>> import fitloom as tf
+        >>> x = tf.keras.KerasTensor((None, 2))
+        >>> f = tf.keras.Function(x, x * 2.0)
+        >>> f(tf.ones((1, 2))).shape
+        TensorShape([1, 2])
+    """
+
+    def __init__(self, inputs, outputs, name=None):
+        super().__init__(name)
+        for x in nest.flatten(inputs):
+            if getattr(x, "_keras_history", None) is None:
+                x._keras_history = KerasHistory(None, 0, 0)
+        self._graph = Graph(inputs, outputs)
+
+    inputs = property(lambda self: self._graph.inputs)
+    outputs = property(lambda self: self._graph.outputs)
+    operations = property(lambda self: self._graph.operations[:])
+
+    def __call__(self, inputs):
+        nest.assert_same_structure(inputs, self._graph.inputs_structure, check_types=False)
+        if is_symbolic(inputs):
+            outputs = self.compute_output_spec(inputs)
+            self._add_node((inputs,), {}, outputs)
+            return outputs
+        return self._graph.run(nest.flatten(inputs))
+
+    call = __call__
+
+    def compute_output_spec(self, inputs):
+        """Return the symbolic outputs for symbolic inputs."""
+        return self._graph.run(nest.flatten(inputs), lambda o, a, k: o.compute_output_spec(*a, **k))
+
+
+engine.install_hook(record_op)
+
+
+def _describe_tensor(x):
+    if isinstance(x, KerasTensor):
+        history = getattr(x, "_keras_history", None)
+        if history is not None:
+            history = [history.operation.name, history.node_index, history.tensor_index]
+        return {"class_name": "__keras_tensor__",
+                "config": {"shape": x.shape, "dtype": x.dtype, "keras_history": history}}
+    if isinstance(x, (engine.Tensor, engine.Variable)):
+        array = x.numpy()
+        return {"class_name": "__tensor__", "config": {"value": array.tolist(), "dtype": dtypes.name_of(array.dtype)}}
+    return None
+
+
+def _make_symbol(config):
+    tensor = KerasTensor(config["shape"], dtype=config["dtype"])
+    tensor._history_from_config = config["keras_history"]
+    return tensor
+
+
+serialization.describers.append(_describe_tensor)
+serialization.makers["__keras_tensor__"] = _make_symbol
+serialization.makers["__tensor__"] = lambda config: engine.convert_to_tensor(config["value"], dtype=config["dtype"])
