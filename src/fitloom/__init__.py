@@ -23,14 +23,14 @@ _NAMESPACES = """
 # Root names, by the module they come from.
 _ROOMS = {
     "fitloom.base.dtypes": """
-        DType as_dtype bfloat16 bool complex128 complex64 double float16 float32 float64 half int16 int32 int64 int8
-        qint16 qint32 qint8 quint16 quint8 resource string uint16 uint32 uint64 uint8 variant
+        DType as_dtype bfloat16 complex128 complex64 double float16 float32 float64 half int16 int32 int64 int8
+        resource string uint16 uint32 uint64 uint8 variant
     """,
     "fitloom.base.naming": "get_current_name_scope name_scope",
     "fitloom.base.shapes": "TensorShape",
     "fitloom.engine": """
         IndexedSlices Module Tensor TensorSpec TypeSpec Variable VariableAggregation VariableSynchronization
-        constant convert_to_tensor device executing_eagerly init_scope is_symbolic_tensor is_tensor
+        convert_to_tensor device executing_eagerly init_scope is_symbolic_tensor is_tensor
     """,
     "fitloom.autodiff": """
         GradientTape UnconnectedGradients custom_gradient grad_pass_through gradients hessians no_gradient
@@ -47,7 +47,7 @@ _ROOMS = {
         Assert OptionalSpec RaggedTensor RaggedTensorSpec SparseTensor SparseTensorSpec abs acos acosh add add_n argmax
         argmin argsort as_string asin asinh assert_equal assert_greater assert_less assert_rank atan atan2 atanh
         batch_to_space bitcast boolean_mask broadcast_dynamic_shape broadcast_static_shape broadcast_to cast
-        clip_by_global_norm clip_by_norm clip_by_value complex concat cos cosh cumsum divide dynamic_partition
+        clip_by_global_norm clip_by_norm clip_by_value complex concat constant cos cosh cumsum divide dynamic_partition
         dynamic_stitch edit_distance eig eigvals einsum ensure_shape equal exp expand_dims eye fill floor gather
         gather_nd get_logger get_static_value greater greater_equal histogram_fixed_width histogram_fixed_width_bins
         identity identity_n less less_equal linspace logical_and logical_not logical_or make_ndarray
@@ -63,6 +63,7 @@ _ROOMS = {
 }
 
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_HOMES |= {"bool": "fitloom.base.dtypes:bool_"}  # module:name where the names differ
 _VALUES = {"newaxis": None}
 
 __all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])  # noqa: PLE0605
@@ -70,7 +71,8 @@ __all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        room, _, attribute = _HOMES[name].partition(":")
+        value = getattr(importlib.import_module(room), attribute or name)
     elif name in _VALUES:
         value = _VALUES[name]
     elif name in _NAMESPACES:

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How operations take their arguments: tensors and what converts to them, axes and sizes that are Python numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
+from fitloom.engine import op
+
+VALUES = (engine.Tensor, engine.Variable, engine.KerasVariable)
+
+
+def unary(name, fn, summary, host=None, dtype=None):
+    """Make the public operation of one tensor that applies `fn`; `dtype` bool: only booleans are taken."""
+    recorded = op(fn, name=name, host=host)
+
+    if dtype is bool:
+        def public(x, name=None):
+            return recorded(as_boolean(public.__name__, x))
+    else:
+        def public(x, name=None):
+            return recorded(x)
+
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = summary
+    public.op = recorded
+    return public
+
+
+def binary(name, fn, summary, host=None, dtype=None):
+    """Make the public operation of two tensors of one dtype; a `host` twin also serves string tensors."""
+    recorded = op(fn, name=name, same_dtype=True, host=host)
+
+    def public(x, y, name=None):
+        try:
+            return recorded(x, y)
+        except (InvalidArgumentError, TypeError):
+            if host is None or not (is_string(x) or is_string(y)):
+                raise
+            return engine.Tensor(np.asarray(host(np.asarray(x, object), np.asarray(y, object))))
+
+    if dtype is bool:
+        def public(x, y, name=None):  # noqa: F811
+            return recorded(as_boolean(public.__name__, x), as_boolean(public.__name__, y))
+
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = summary
+    public.op = recorded
+    return public
+
+
+def tensor(x, dtype=None):
+    """Return `x` if it is a tensor, a variable or symbolic, else convert it."""
+    if dtype is None and hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (np.ndarray, np.generic)):
+        return x
+    return engine.convert_to_tensor(x, dtype=dtype)
+
+
+def dtype_of(x):
+    """Return the DType of a tensor-like that has one, else None (Python numbers and lists)."""
+    found = getattr(x, "dtype", None)
+    return None if found is None else dtypes.as_dtype(found)
+
+
+def is_string(x):
+    """Whether `x` is text or a string tensor."""
+    if isinstance(x, (str, bytes)):
+        return True
+    found = getattr(x, "dtype", None)
+    return found is not None and dtypes.as_dtype(found) is dtypes.string
+
+
+def alike(name, *inputs):
+    """Return the inputs with Python numbers, lists and arrays converted to the dtype of the first tensor among them.
+
+    Raises:
+        InvalidArgumentError: two tensors have different dtypes.
+    """
+    dtype = None
+    for x in inputs:
+        if not isinstance(x, (bool, int, float, complex, list, tuple, str, bytes, np.ndarray, np.generic)):
+            found = dtype_of(x)
+            if found is None:
+                continue
+            if dtype is None:
+                dtype = found
+            elif found is not dtype:
+                raise InvalidArgumentError(
+                    f"{name} expected tensors of one dtype, but received {dtype.name} and {found.name}. "
+                    f"Convert one of them: tf.cast(x, tf.{dtype.name}).")
+    if dtype is None:
+        first = engine.convert_to_tensor(next((x for x in inputs if isinstance(x, (np.ndarray, np.generic))), inputs[0]))
+        dtype = first.dtype
+        if dtype.is_integer and any(isinstance(x, float) for x in inputs):
+            dtype = dtypes.float32
+    return tuple(x if dtype_of(x) is dtype and not isinstance(x, (np.ndarray, np.generic))
+                 else engine.convert_to_tensor(x, dtype=dtype) for x in inputs)
+
+
+def as_boolean(name, x):
+    """Return `x` as a tensor; raise InvalidArgumentError unless it holds booleans."""
+    x = tensor(x)
+    if dtypes.as_dtype(x.dtype) is not dtypes.bool_:
+        raise InvalidArgumentError(
+            f"{name} expected booleans, but received dtype {dtypes.name_of(x.dtype)}. Compare first (x != 0), "
+            "or convert: tf.cast(x, tf.bool).")
+    return x
+
+
+def as_index(x, dtype=np.int32):
+    """Return whole-number positions as a tensor; Python numbers and lists become int32."""
+    if isinstance(x, (int, list, tuple)):
+        array = np.asarray(x)
+        if array.dtype == object or array.size == 0:
+            array = np.asarray(x, dtype)
+        return engine.Tensor(array.astype(dtype)) if array.dtype.kind in "iu" else engine.convert_to_tensor(x)
+    return tensor(x)
+
+
+def host_value(x, what="this value"):
+    """Return the value as a NumPy array; raise InvalidArgumentError where it is not known while compiling."""
+    import jax
+
+    if isinstance(x, (list, tuple)) and any(not isinstance(v, (int, float)) for v in x):
+        x = [host_value(v, what) for v in x]
+    array = getattr(x, "array", x) if hasattr(x, "numpy") else x
+    if isinstance(array, jax.core.Tracer):
+        raise InvalidArgumentError(
+            f"{what} must be known while the function is compiled, because the shape of the result depends on it, but "
+            "it is computed inside the compiled function. Compute it outside, use a form with a fixed shape "
+            "(tf.where with three arguments, a mask), or run with tf.config.run_functions_eagerly(True).")
+    return np.asarray(array)
+
+
+def static_int(x):
+    """Return one whole number that is part of the program: from a Python number or a known tensor."""
+    return int(x) if isinstance(x, (int, np.integer)) else int(host_value(x, "a size"))
+
+
+def static_ints(x):
+    """Return a tuple of whole numbers: from a list (of numbers and known tensors), a TensorShape, a known tensor."""
+    if x.__class__ in (tuple, list):
+        return tuple([v if v.__class__ is int else _dimension(v) for v in x])
+    if isinstance(x, (int, np.integer)):
+        return (int(x),)
+    if hasattr(x, "as_list"):
+        return tuple(x.as_list())
+    return tuple(int(v) for v in np.ravel(host_value(x, "a shape")))
+
+
+def _dimension(value):
+    return -1 if value is None else int(host_value(value, "a size"))
+
+
+def static_axis(axis):
+    """Return None, a whole number or a tuple of them."""
+    if axis is None or axis.__class__ is int:
+        return axis
+    if isinstance(axis, (list, tuple)):
+        return static_ints(axis)
+    array = host_value(axis, "an axis")
+    return int(array) if array.ndim == 0 else tuple(int(v) for v in array)
