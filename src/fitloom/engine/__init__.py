@@ -30,7 +30,7 @@ from fitloom.engine.functional import (  # noqa: E402
     wrap as wrap,
 )
 from fitloom.engine.instruction import STATISTICS as STATISTICS, Op as Op  # noqa: E402
-from fitloom.engine.procedure import Procedure as Procedure  # noqa: E402
+from fitloom.engine.procedure import Block as Block, Procedure as Procedure  # noqa: E402
 from fitloom.engine.recording import (  # noqa: E402
     Operation as Operation,
     convert_to_tensor as convert_to_tensor,
@@ -53,7 +53,7 @@ from fitloom.engine.specs import (  # noqa: E402
     TypeSpec as TypeSpec,
     type_spec_from_value as type_spec_from_value,
 )
-from fitloom.engine.store import pack as pack  # noqa: E402
+from fitloom.engine.store import pack as pack, to_device as to_device  # noqa: E402
 from fitloom.engine.symbolic import KerasTensor as KerasTensor, install_hook as install_hook  # noqa: E402
 from fitloom.engine.tensor import Tensor as Tensor  # noqa: E402
 from fitloom.engine.trace import forget_programs as forget_programs  # noqa: E402

@@ -44,15 +44,23 @@ def unwrap(structure):
         lambda t: t.array if isinstance(t, Tensor) or getattr(t.__class__, "is_variable", False) else t, structure)
 
 
+class MoreVariables(Exception):
+    """A traced function touched variables that were not declared; `stores` holds theirs."""
+
+    def __init__(self, stores):
+        super().__init__(f"{len(stores)} variables were not declared.")
+        self.stores = stores
+
+
 class Functional:
     """`fn` over Tensors as a pure function of the variables' stores, a seed and arrays.
 
     `pure(values, seed, *structures) -> (result arrays, new values)`; values are one buffer a store, in the order of
-    `stores`.
+    `stores`. With `discover`, a variable that is not among them raises MoreVariables instead of being a constant.
     """
 
-    def __init__(self, fn, variables):
-        self.fn = fn
+    def __init__(self, fn, variables, discover=False):
+        self.fn, self.discover = fn, discover
         self.stores = list(dict.fromkeys(v.store for v in variables))
 
     def __call__(self, values, seed, *structures):
@@ -60,11 +68,14 @@ class Functional:
         for store, value in zip(self.stores, values):
             members = [value] if store.layout is None else unpack(value, store.layout)
             bindings.update(zip(store.members, members))
-        trace = InlineTrace(bindings, seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None)
+        trace = InlineTrace(bindings, seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None,
+                            discover=self.discover)
         with trace:
             result = self.fn(*[wrap(s) for s in structures])
             result = unwrap(result)
             trace.close()
+        if trace.discovered:
+            raise MoreVariables(list(dict.fromkeys(v.store for v in trace.discovered)))
         new = []
         for store, value in zip(self.stores, values):
             if any(m in trace.written for m in store.members):
@@ -97,13 +108,13 @@ class StepProgram:
 
     Args:
         fn: the step.
-        variables: all variables it touches.
+        variables: the variables it touches, as far as they are known; others are found when it is traced.
         fetch: pure function of arrays (index, *data) -> batch structure, for `run`; gathers a batch on the device.
         donate: reuse the state's buffers.
     """
 
     def __init__(self, fn, variables, fetch=None, donate=True):
-        self.pure, self.fetch, self.values = Functional(fn, variables), fetch, None
+        self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
         self.donate, self._jitted, self._loop = donate, None, None
         self.compiled = 0
 
@@ -141,10 +152,7 @@ class StepProgram:
         """Run one step on a batch of arrays; return the logs as a structure of arrays."""
         if self._jitted is None:
             self._jitted = jax.jit(self._step, donate_argnums=(0,) if self.donate else ())
-        if self.values is None:
-            self.acquire()
-        logs, self.values = self._execute(self._jitted, self.values, np.uint64(next_host_seed()), *batch)
-        return logs
+        return self._execute("_jitted", np.uint64(next_host_seed()), *batch)
 
     def run(self, first, count, *data):
         """Run `count` steps on batches first, first + 1, ... of data on the device; return the last step's logs.
@@ -153,15 +161,19 @@ class StepProgram:
         """
         if self._loop is None:
             self._loop = jax.jit(self._many, donate_argnums=(0,) if self.donate else ())
+        seed = np.uint64(next_host_seed(count=count))
+        return self._execute("_loop", seed, np.int32(first), np.int32(count), *data)
+
+    def _execute(self, name, *arguments):
         if self.values is None:
             self.acquire()
-        seed = np.uint64(next_host_seed())
-        logs, self.values = self._execute(self._loop, self.values, seed, np.int32(first), np.int32(count), *data)
-        return logs
-
-    def _execute(self, program, *arguments):
         try:
-            return program(*arguments)
+            logs, self.values = getattr(self, name)(self.values, *arguments)
+            return logs
+        except MoreVariables as more:
+            self.flush()
+            self.pure.stores += [store for store in more.stores if store not in self.pure.stores]
+            return self._execute(name, *arguments)
         except BaseException:
             # a failed trace leaves the buffers alone; a failed run may have consumed them
             if self.values is not None and any(getattr(v, "is_deleted", bool)() for v in self.values):
@@ -178,8 +190,8 @@ class StepProgram:
 
         def body(i, carry):
             values, _ = carry
-            derived = seed + i.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
-            logs, values = self.pure(values, derived, *self.fetch(first + i, *data))
+            # the seeds of single steps, so that it does not matter how many are dispatched together
+            logs, values = self.pure(values, seed + i.astype(np.uint64), *self.fetch(first + i, *data))
             return values, logs
         values, logs = jax.lax.fori_loop(jnp.zeros((), np.int32), count, body, (list(values), empty))
         return logs, values

@@ -74,7 +74,7 @@ class InlineTrace:
         return self._outer(variable)
 
     def _outer(self, variable):
-        if self.parent is not None and self.parent.knows(variable):
+        if self.parent is not None:
             return self.parent.lookup(variable)
         if self.discovered is not None:
             self.discovered.setdefault(variable, None)

@@ -44,17 +44,18 @@ def restore_stream(state):
         STREAM.seed, STREAM.drawn, STREAM.counter = state
 
 
-def next_host_seed(own_seed=None) -> int:
-    """Return a fresh 64-bit seed: the seed in the high half, the counter in the low half."""
+def next_host_seed(own_seed=None, count=1) -> int:
+    """Return a fresh 64-bit seed, the first of `count`: the seed in the high half, the counter in the low half."""
     scope = CONTEXT.seeds
     if scope is not None:
         scope.counter += 1
         high = scope.seed if own_seed is None else _mix(scope.seed ^ int(own_seed))
         return (high << 32) | (scope.counter & _MASK)
     with LOCK:
-        STREAM.counter += 1
+        first = STREAM.counter + 1
+        STREAM.counter += count
         high = STREAM.drawn if own_seed is None else _mix(int(own_seed))
-        return (high << 32) | (STREAM.counter & _MASK)
+        return (high << 32) | (first & _MASK)
 
 
 class seed_scope:

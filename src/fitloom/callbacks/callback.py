@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all callbacks, and the list that calls them."""
+from fitloom.base import nest
+
+
+class Callback:
+    """Listen to `fit`, `evaluate` and `predict`: override the hooks you need.
+
+    `self.model` is the model; `self.params` holds 'verbose', 'epochs' and 'steps'. `logs` is a dict of floats;
+    its values are fetched from the device when they are first read. A callback that overrides no batch hook
+    costs nothing per batch. To stop training, set `self.model.stop_training = True`.
+
+    Example:
+        >>> import fitloom as tf
+        >>> class Shout(tf.keras.callbacks.Callback):
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         print(epoch, logs["loss"])
+
+    Source: keras.io/api/callbacks/base_callback.
+    """
+
+    # False: this callback's batch hooks may be told of several batches at once, with the last one's number.
+    every_batch = True
+
+    def __init__(self):
+        self.params = None
+        self._model = None
+
+    @property
+    def model(self):
+        """The model that runs."""
+        return self.__dict__.get("_model")
+
+    @model.setter
+    def model(self, model):
+        self.__dict__["_model"] = model
+
+    def set_params(self, params):
+        """Receive the run's settings."""
+        self.params = params
+
+    def set_model(self, model):
+        """Receive the model."""
+        self._model = model
+
+    def on_batch_begin(self, batch, logs=None):
+        """Another name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch, logs=None):
+        """Another name of `on_train_batch_end`."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Hear that a training epoch begins; `epoch` counts from 0."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Hear that an epoch ended; `logs` holds training and `val_` results."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Hear that a training batch begins."""
+        self.on_batch_begin(batch, logs=logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Hear that a training batch ended; `logs` holds the averages so far in this epoch."""
+        self.on_batch_end(batch, logs=logs)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """Hear that an evaluation batch begins."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Hear that an evaluation batch ended."""
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        """Hear that a prediction batch begins."""
+
+    def on_predict_batch_end(self, batch, logs=None):
+        """Hear that a prediction batch ended; `logs["outputs"]` are its predictions."""
+
+    def on_train_begin(self, logs=None):
+        """Hear that `fit` begins."""
+
+    def on_train_end(self, logs=None):
+        """Hear that `fit` ends; `logs` are the last epoch's."""
+
+    def on_test_begin(self, logs=None):
+        """Hear that an evaluation begins."""
+
+    def on_test_end(self, logs=None):
+        """Hear that an evaluation ended."""
+
+    def on_predict_begin(self, logs=None):
+        """Hear that `predict` begins."""
+
+    def on_predict_end(self, logs=None):
+        """Hear that `predict` ended."""
+
+
+def overrides(callback, hook) -> bool:
+    """Whether `callback` does something of its own in `hook`."""
+    own = getattr(callback, hook, None)
+    if own is None:
+        return False
+    return getattr(own, "__func__", own) is not getattr(Callback, hook, None)
+
+
+class CallbackList(Callback):
+    """Call several callbacks in order; `fit` accepts one instead of a list.
+
+    Args:
+        callbacks: callbacks, or nested lists of them.
+        add_history: append a `History` when there is none.
+        add_progbar: append a `ProgbarLogger` when there is none.
+        model: the model they are given.
+        **params: the settings they are given ('verbose', 'epochs', 'steps').
+    """
+
+    def __init__(self, callbacks=None, add_history=False, add_progbar=False, model=None, **params):
+        from fitloom.callbacks.history import History
+        from fitloom.callbacks.progress import ProgbarLogger
+        self.params = None
+        self.callbacks = [c for c in nest.flatten(callbacks) if c is not None] if callbacks is not None else []
+        for callback in self.callbacks:
+            if not hasattr(callback, "set_model") or isinstance(callback, type):
+                raise TypeError(
+                    f"callbacks must be tf.keras.callbacks.Callback objects, but one is {callback!r}."
+                    + (" Make an instance of it: add ()." if isinstance(callback, type) else ""))
+        self._history = next((c for c in self.callbacks if isinstance(c, History)), None)
+        self._progbar = next((c for c in self.callbacks if isinstance(c, ProgbarLogger)), None)
+        if self._history is None and add_history:
+            self._history = History()
+            self.callbacks.append(self._history)
+        if self._progbar is None and add_progbar:
+            self._progbar = ProgbarLogger()
+            self.callbacks.append(self._progbar)
+        self._hooks = {}
+        if model is not None:
+            self.set_model(model)
+        if params:
+            self.set_params(params)
+
+    def append(self, callback):
+        """Add one callback."""
+        self.callbacks.append(callback)
+        self._hooks.clear()
+
+    def set_params(self, params):
+        """Give every callback the settings."""
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    def set_model(self, model):
+        """Give every callback the model."""
+        self._model = model
+        if self._history is not None:
+            model.history = self._history
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def listeners(self, mode, moment):
+        """Return the bound batch hooks ('train'|'test'|'predict', 'begin'|'end') that do something."""
+        name = f"on_{mode}_batch_{moment}"
+        if name not in self._hooks:
+            def heard(callback):
+                return overrides(callback, name) or (mode == "train" and overrides(callback, f"on_batch_{moment}"))
+            self._hooks[name] = [getattr(c, name) for c in self.callbacks if heard(c)]
+        return self._hooks[name]
+
+    def wants_every_batch(self, mode) -> bool:
+        """Whether some callback must be called for each single batch of this mode."""
+        return any(getattr(hook.__self__, "every_batch", True) if hasattr(hook, "__self__") else True
+                   for moment in ("begin", "end") for hook in self.listeners(mode, moment))
+
+
+def _to_all(name):
+    def hook(self, *arguments, **keywords):
+        for callback in self.callbacks:
+            getattr(callback, name)(*arguments, **keywords)
+
+    hook.__name__ = name
+    hook.__doc__ = f"Call `{name}` of every callback."
+    return hook
+
+
+for _name in [name for name in vars(Callback) if name.startswith("on_")]:
+    setattr(CallbackList, _name, _to_all(_name))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record that `fit` returns."""
+from fitloom.callbacks.callback import Callback
+
+
+class History(Callback):
+    """Keep the logs of every epoch; `fit` returns one.
+
+    Attributes: `history`, a dict of lists (one number an epoch, 'loss', 'accuracy', 'val_loss', ...), and
+    `epoch`, the list of epoch numbers.
+
+    Source: keras.io/api/callbacks.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.history = {}
+        self.epoch = []
+
+    def on_train_begin(self, logs=None):
+        self.epoch = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+        self.model.history = self
+
+    def plot(self, names=None, show=False):
+        """Draw the curves with matplotlib and return the figure.
+
+        Args:
+            names: which logs to draw, each with its `val_` twin; default all.
+            show: open a window.
+        """
+        try:
+            import matplotlib.pyplot as pyplot
+        except ImportError as error:
+            raise ImportError("History.plot() needs matplotlib: pip install matplotlib.") from error
+        names = names or [name for name in self.history if not name.startswith("val_")]
+        figure, axes = pyplot.subplots(1, max(len(names), 1), figsize=(5 * max(len(names), 1), 4), squeeze=False)
+        for axis, name in zip(axes[0], names):
+            for label in (name, "val_" + name):
+                values = self.history.get(label, [])
+                # with validation_freq > 1 there are fewer validation results than epochs
+                spread = len(self.epoch) / len(values) if values else 1
+                axis.plot([(i + 1) * spread for i in range(len(values))], values, label=label)
+            axis.set_xlabel("epoch")
+            axis.set_title(name)
+            axis.legend()
+        figure.tight_layout()
+        if show:
+            pyplot.show()
+        return figure

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop, the only one: fit, evaluate and predict."""
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import config, nest
+from fitloom.callbacks import CallbackList
+from fitloom.callbacks.logs import Logs
+from fitloom.trainer import batches, preparing, validation
+from fitloom.trainer.compiling import compiled_of, hold, require_compiled
+from fitloom.trainer.programs import program_for
+
+
+def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, keep=None):
+    """Run all batches of an epoch; return the last logs. Values stay on the device until somebody reads them."""
+    begin, end = callbacks.listeners(mode, "begin"), callbacks.listeners(mode, "end")
+    logs = {}
+    for first, last, run in program.work(source, callbacks.wants_every_batch(mode), group):
+        for hook in begin:
+            hook(first, logs={})
+        result = run()
+        logs = keep(result) if keep is not None else Logs(result)
+        for hook in end:
+            hook(last, logs=logs)
+        if stop():
+            break
+    return logs
+
+
+def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+        validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+        steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
+    """Train a model for a number of epochs; see `Model.fit`. Returns the History."""
+    require_compiled(model, "fit")
+    validation.check_fit_arguments(epochs, initial_epoch, batch_size, steps_per_epoch, validation_split,
+                                   validation_steps, validation_batch_size, validation_freq, verbose)
+    if validation_split and validation_data is None:
+        (x, y, sample_weight), validation_data = batches.split(x, y, sample_weight, validation_split)
+    if config.max_steps_per_epoch() is not None:
+        steps_per_epoch = min(steps_per_epoch or config.max_steps_per_epoch(), config.max_steps_per_epoch())
+    source = batches.open_source(x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight)
+    held_back = None
+    if validation_data is not None:
+        held_back = batches.open_validation(validation_data, validation_batch_size or batch_size, validation_steps)
+    if config.max_epochs() is not None:
+        epochs = min(epochs, config.max_epochs())
+    preparing.prepare(model, source, "train")
+    callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
+    hold(model, "stop_training", False)
+    callbacks.on_train_begin()
+    logs = {}
+    for epoch in range(initial_epoch, epochs):
+        model.reset_metrics()
+        callbacks.on_epoch_begin(epoch)
+        program = program_for(model, "train")
+        logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
+                         lambda: model.stop_training)
+        source.finish_epoch()
+        logs = dict(logs)                                   # device to host: once an epoch
+        if held_back is not None and _due(epoch, validation_freq):
+            results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
+            logs.update({"val_" + name: value for name, value in results.items()})
+        if callbacks.params.get("steps") is None:
+            callbacks.params["steps"] = source.steps
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if model.optimizer is not None and epochs > initial_epoch:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def evaluate(model, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
+             return_dict=False, **kwargs):
+    """Return the loss and metrics on data; see `Model.evaluate`."""
+    if kwargs:
+        raise ValueError(f"Arguments not recognized by evaluate(): {', '.join(kwargs)}.")
+    require_compiled(model, "evaluate")
+    validation.check_integer("batch_size", batch_size, 1)
+    validation.check_integer("steps", steps, 1)
+    validation.check_verbose(verbose)
+    source = batches.open_source(x, y, sample_weight, batch_size, steps)
+    preparing.prepare(model, source, "test")
+    if not isinstance(callbacks, CallbackList):
+        callbacks = _listening(callbacks, model, verbose, epochs=1, steps=source.steps)
+    hold(model, "stop_evaluating", False)
+    callbacks.on_test_begin()
+    model.reset_metrics()
+    logs = run_epoch("test", program_for(model, "test"), source, callbacks, model.steps_per_execution,
+                     lambda: model.stop_evaluating)
+    source.finish_epoch()
+    logs = dict(logs)
+    callbacks.on_test_end(logs)
+    return logs if return_dict else in_order(model, logs)
+
+
+def predict(model, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    """Return the outputs for data as NumPy arrays; see `Model.predict`."""
+    validation.check_integer("batch_size", batch_size, 1)
+    validation.check_integer("steps", steps, 1)
+    validation.check_verbose(verbose)
+    source = batches.open_source(x, batch_size=batch_size, steps=steps, check=False)
+    preparing.prepare(model, source, "predict")
+    if not isinstance(callbacks, CallbackList):
+        callbacks = _listening(callbacks, model, verbose, epochs=1, steps=source.steps)
+    hold(model, "stop_predicting", False)
+    outputs = []
+
+    def keep(result):
+        outputs.append(result)
+        return {"outputs": nest.map_structure(_host, result)} if callbacks.listeners("predict", "end") else {}
+
+    callbacks.on_predict_begin()
+    run_epoch("predict", program_for(model, "predict"), source, callbacks,
+              getattr(model, "steps_per_execution", 1), lambda: model.stop_predicting, keep)
+    source.finish_epoch()
+    callbacks.on_predict_end()
+    return nest.map_structure(lambda *parts: _host(parts[0]) if len(parts) == 1 else
+                              np.concatenate([_host(part) for part in parts]), *outputs)
+
+
+def train_on_batch(model, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    """Train on one batch; return the loss and metrics so far, a list or a dict."""
+    require_compiled(model, "train_on_batch")
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError("class_weight and sample_weight cannot both be given to train_on_batch().")
+    return _on_batch(model, "train", (x, y, sample_weight), class_weight, return_dict)
+
+
+def test_on_batch(model, x, y=None, sample_weight=None, return_dict=False):
+    """Evaluate one batch; return the loss and metrics so far, a list or a dict."""
+    require_compiled(model, "test_on_batch")
+    return _on_batch(model, "test", (x, y, sample_weight), None, return_dict)
+
+
+def predict_on_batch(model, x):
+    """Return the predictions for one batch as NumPy arrays."""
+    source = batches.one_batch(x)
+    preparing.prepare(model, source, "predict")
+    return nest.map_structure(_host, program_for(model, "predict")(source.arrays))
+
+
+def _on_batch(model, mode, data, class_weight, return_dict):
+    source = batches.one_batch(*data, class_weight=class_weight)
+    preparing.prepare(model, source, mode)
+    logs = dict(Logs(program_for(model, mode)(source.arrays)))
+    return logs if return_dict else in_order(model, logs, always_list=mode == "train")
+
+
+def in_order(model, logs, always_list=False):
+    """Return logs as Keras lists them: loss, compiled metrics, output losses, then the rest by name."""
+    names, compiled = [], compiled_of(model)
+    for metric in model.metrics:
+        inner = metric is getattr(compiled, "compile_metrics", None)
+        names += [one.name for one in metric.metrics] if inner else [metric.name]
+    first = [name for name in dict.fromkeys(names) if name in logs]
+    values = [logs[name] for name in first] + [logs[name] for name in sorted(logs) if name not in first]
+    return values[0] if len(values) == 1 and not always_list else values
+
+
+def _listening(callbacks, model, verbose, add_history=False, **params):
+    if isinstance(callbacks, CallbackList):
+        callbacks.set_params({"verbose": verbose, **params})
+        return callbacks
+    return CallbackList(callbacks, add_history=add_history, add_progbar=verbose != 0, model=model, verbose=verbose,
+                        **params)
+
+
+def _due(epoch, frequency):
+    """Whether the epoch (counted from 0) ends with a validation."""
+    if isinstance(frequency, (list, tuple, set)):
+        return epoch + 1 in frequency
+    return (epoch + 1) % frequency == 0
+
+
+def _host(tensor):
+    """Device to host."""
+    return np.asarray(tensor.numpy()) if isinstance(tensor, engine.Tensor) else np.asarray(tensor)

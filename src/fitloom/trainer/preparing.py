@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Before the first step: the model is built, losses and metrics are matched with outputs, targets are checked."""
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import nest
+from fitloom.trainer import validation
+from fitloom.trainer.compiling import compiled_of
+from fitloom.trainer.programs import is_default
+from fitloom.trainer.steps import unpack_x_y_sample_weight
+
+
+def prepare(model, source, mode):
+    """Build what is not built yet, from the first batch of `source`; raise for data that does not fit the model.
+
+    Args:
+        model: the model.
+        source: a source of batches.
+        mode: 'train', 'test' or 'predict'.
+    """
+    compiled = compiled_of(model)
+    ours = compiled is not None and is_default(model, "compute_loss")
+    matched = mode == "predict" or compiled is None or (
+        (compiled.compile_loss is None or compiled.compile_loss.built)
+        and (compiled.compile_metrics is None or compiled.compile_metrics.built))
+    if model.built and matched and mode == "predict":
+        return
+    x, y, sample_weight = unpack_x_y_sample_weight(source.first_batch())
+    y_pred = None
+    if not model.built or not matched or (ours and y is not None and not getattr(source, "checked", False)):
+        y_pred = _predictions(model, x, mode)
+    if y_pred is not None and ours and mode != "predict" and y is not None:
+        targets = _symbols(y)
+        if compiled.compile_loss is not None and not compiled.compile_loss.built:
+            compiled.compile_loss.build(targets, y_pred)
+        if compiled.compile_metrics is not None and not compiled.compile_metrics.built:
+            compiled.compile_metrics.build(targets, y_pred)
+        if compiled.compile_loss is not None:
+            check_targets(compiled.compile_loss, source.y if source.in_memory else y, y_pred)
+        source.checked = True
+    optimizer = getattr(model, "optimizer", None)
+    if mode == "train" and optimizer is not None and hasattr(optimizer, "build") and model.built \
+            and is_default(model, "train_step") and model.trainable_variables:
+        optimizer.build(model.trainable_variables)
+
+
+def check_targets(compile_loss, y, y_pred):
+    """Raise for targets that cannot belong to the outputs: shapes, one-hot against class numbers, labels."""
+    outputs = compile_loss.outputs
+    leaves = nest.flatten(y)
+    targets = leaves if outputs.count == 1 and len(leaves) == 1 else outputs.align(y, "y")
+    for name, loss, target, prediction in zip(outputs.names, compile_loss.losses, targets, nest.flatten(y_pred)):
+        if loss is None or target is None:
+            continue
+        label = "y" if outputs.count == 1 else f"y[{name!r}]" if name else "y"
+        validation.check_targets(loss, np.asarray(target), tuple(prediction.shape), label)
+
+
+def _predictions(model, x, mode):
+    """Call the model on a batch without computing anything: for the shapes, and to build it."""
+    inputs = _symbols(x)
+    try:
+        return engine.abstract_call(model, (inputs,), {"training": False} if _takes_training(model) else {})
+    except NotImplementedError:
+        if is_default(model, f"{mode}_step"):
+            raise
+        return None                      # a model that has its own step and cannot be called
+
+
+def _takes_training(model):
+    return getattr(model, "_call_has_training_arg", True)
+
+
+def _symbols(structure):
+    return nest.map_structure(
+        lambda leaf: None if leaf is None else engine.KerasTensor(tuple(leaf.shape), dtype=leaf.dtype), structure)

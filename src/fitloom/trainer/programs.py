@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled steps of a model, and how an epoch's batches are handed to them."""
+import itertools
+import time
+
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import nest
+from fitloom.trainer import compiling, steps
+from fitloom.trainer.compiling import compiled_of
+
+RESIDENT_BYTES = 1 << 30        # arrays up to this size go to the device once, as a whole
+DISPATCH_SECONDS = 0.1          # so much work a dispatch at most: progress and Ctrl-C stay responsive
+_STEPS = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
+
+
+class Program:
+    """One compiled step ('train', 'test' or 'predict') of a model.
+
+    The step is pure: weights, optimizer slots, metrics and seeds go in and come out, their buffers donated. Batches
+    are dispatched one by one, or, where the data is in memory, many in one loop on the device.
+
+    Args:
+        model: the model.
+        mode: 'train', 'test' or 'predict'.
+    """
+
+    def __init__(self, model, mode):
+        self.model, self.mode = model, mode
+        self.eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
+        self.signature = signature_of(model)
+        self.pads = can_pad(model, mode)
+        # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
+        self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
+        self.seconds = None            # measured time of a step
+        self._dispatched = 0
+        self._program = None if self.eager else engine.StepProgram(
+            self._step, state_of(model), fetch=_gather, donate=mode != "predict")
+
+    def _step(self, data, mask):
+        with steps.counting_only(mask):
+            return getattr(self.model, _STEPS[self.mode])(data)
+
+    def __call__(self, data, mask=None):
+        """Run one batch; return the logs or predictions, still on the device."""
+        if self.eager:
+            with engine.eager_scope():
+                return self._step(engine.wrap(nest.map_structure(_device, data)), _device(mask))
+        return engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
+
+    def padded(self, data, size):
+        """Run one batch of at most `size` rows, filled up to `size`, so that no new shape is compiled."""
+        rows = rows_in(data)
+        if rows is None or rows >= size or not self.pads:
+            return self(data)
+        fill = np.resize(np.arange(rows), size)      # real rows again: finite wherever the data is
+        data = nest.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf)[fill], data)
+        mask = None if self.mode == "predict" else np.arange(size) < rows
+        result = self(data, mask)
+        if self.mode == "predict":
+            result = nest.map_structure(lambda leaf: leaf[:rows], result)
+        return result
+
+    # -- an epoch
+
+    def work(self, source, every_batch, group):
+        """Yield (first step, last step, run) for an epoch: `run()` computes these steps and returns the last logs.
+
+        Args:
+            source: where the batches come from.
+            every_batch: somebody listens to single batches (or groups of `group`).
+            group: steps_per_execution.
+        """
+        if self.loops(source):
+            yield from self._resident(source, every_batch, group)
+        else:
+            yield from self._streamed(source, group)
+
+    def loops(self, source):
+        """Whether the batches are gathered on the device, many steps a dispatch."""
+        return (source.in_memory and not self.eager and self.mode != "predict"
+                and source.bytes() <= RESIDENT_BYTES and not self.convolves)
+
+    def _streamed(self, source, group):
+        batches, first = source.epoch(), 0
+        while True:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if group == 1:
+                yield first, first, lambda batch=batch: self._sized(batch, source)
+                first += 1
+                continue
+            several = [batch, *itertools.islice(batches, group - 1)]
+            yield first, first + len(several) - 1, lambda several=several: self._each(several, source)
+            first += len(several)
+
+    def _each(self, several, source):
+        for batch in several:
+            logs = self._sized(batch, source)
+        return logs
+
+    def _sized(self, batch, source):
+        if source.full_batch is None:
+            source.full_batch = rows_in(batch) or 0
+        return self.padded(batch, source.full_batch) if self._dispatched else self._first(batch)
+
+    def _first(self, batch):
+        self._dispatched = 1
+        return self(batch)
+
+    def _resident(self, source, every_batch, group):
+        order, size = source.order(), source.full_batch
+        total = -(-len(order) // size)
+        whole = total if self.pads or len(order) % size == 0 else total - 1
+        mask = len(order) % size != 0 and self.pads
+        if whole:
+            arrays = source.on_device()
+            rows = np.resize(order, whole * size) if whole * size > len(order) else order[:whole * size]
+            index = engine.to_device(np.ascontiguousarray(rows, np.int32).reshape(whole, size))
+            lanes = np.arange(size, dtype=np.int32)
+            limit = np.int32(len(order)) if mask else None
+            first = 0
+            while first < whole:
+                count = min(group if every_batch else self._pace(group), whole - first)
+
+                def run(first=first, count=count):
+                    begin = time.perf_counter()
+                    logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
+                    self._measure(begin, count, logs)
+                    return logs
+                yield first, first + count - 1, run
+                first += count
+        if whole < total:
+            rest = order[whole * size:]
+            yield whole, whole, lambda: self(source.cut(rest))
+
+    def _pace(self, group):
+        """Return how many steps the next dispatch takes: first 1 (it compiles), then 8 (timed), then by the clock."""
+        if self.seconds is None:
+            return group if self._dispatched == 0 else max(group, 8)
+        count = max(1, int(DISPATCH_SECONDS / self.seconds))
+        return max(count // group * group, group)
+
+    def _measure(self, begin, count, logs):
+        self._dispatched += 1
+        if self._dispatched == 2 and self.seconds is None:
+            for leaf in nest.flatten(logs)[:1]:
+                leaf.numpy()                          # the one time that we wait for a step, to time it
+            self.seconds = max((time.perf_counter() - begin) / count, 1e-7)
+
+
+def _gather(i, arrays, index, lanes, limit):
+    """Return batch `i` of arrays on the device, and which of its rows count."""
+    rows = index[i]
+    batch = nest.map_structure(lambda a: None if a is None else a.at[rows].get(mode="promise_in_bounds"), arrays)
+    return batch, None if limit is None else i * len(lanes) + lanes < limit
+
+
+def _raw(leaf):
+    return leaf.array if isinstance(leaf, (engine.Tensor, engine.Variable)) else leaf
+
+
+def _device(leaf):
+    return leaf if leaf is None or isinstance(leaf, engine.Tensor) else engine.convert_to_tensor(leaf)
+
+
+def rows_in(data):
+    """Return the number of rows of a batch, or None if its arrays do not agree on one."""
+    sizes = {leaf.shape[0] for leaf in nest.flatten(data) if leaf is not None and len(leaf.shape)}
+    return int(sizes.pop()) if len(sizes) == 1 else None
+
+
+# -- which program
+
+def program_for(model, mode) -> Program:
+    """Return the model's program for a mode, made anew when weights, freezing, optimizer or metrics changed."""
+    cache = model.__dict__.setdefault("_programs", {})
+    program = cache.get(mode)
+    eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
+    if program is None or program.eager != eager or program.signature != signature_of(model):
+        program = cache[mode] = Program(model, mode)
+    return program
+
+
+def state_of(model):
+    """Return the variables a step reads or assigns, as far as they are known before it is traced."""
+    found = list(model.variables)
+    optimizer = model.__dict__.get("optimizer")
+    if optimizer is not None:
+        found += optimizer.variables
+    compiled = compiled_of(model)
+    if compiled is not None:
+        for metric in compiling.metrics(model):
+            found += metric.variables
+    return list({id(variable): variable for variable in found}.values())
+
+
+def signature_of(model):
+    """Return what a compiled step depends on, apart from shapes."""
+    return (tuple((id(v), v.trainable) for v in model.variables), id(model.__dict__.get("optimizer")),
+            id(compiled_of(model)))
+
+
+def is_default(model, name) -> bool:
+    """Whether the model's class left a step to us."""
+    method = getattr(type(model), name, None)
+    return method is not None and method.__module__.partition(".")[0] == "fitloom"
+
+
+def can_pad(model, mode) -> bool:
+    """Whether rows can be added to a batch without changing any other row's result, the loss or a metric."""
+    if not all(is_default(model, name) for name in (_STEPS[mode], "compute_loss", "compute_metrics")):
+        return False
+    compiled = compiled_of(model)
+    if mode != "predict":
+        if compiled is None:
+            return False
+        losses = compiled.compile_loss.losses if compiled.compile_loss is not None else []
+        if any(loss is not None and not getattr(loss, "per_example", False) for loss in losses):
+            return False
+        measured = compiled.compile_metrics.metrics if compiled.compile_metrics is not None else []
+        if any(not _own(metric) for metric in measured) or model.__dict__.get("_metrics"):
+            return False
+    return all(_row_by_row(layer, mode) for layer in (model, *compiling.nested_layers(model)))
+
+
+def _own(thing):
+    function = getattr(thing, "fn", getattr(thing, "_fn", None))
+    return type(thing).__module__.startswith("fitloom.") and \
+        (function is None or getattr(function, "__module__", "").startswith("fitloom."))
+
+
+def _row_by_row(layer, mode):
+    if getattr(layer, "activity_regularizer", None) is not None or not _own(layer):
+        return False
+    if type(layer).__module__.startswith("fitloom.models"):
+        return True                       # a graph of layers, each of which is asked
+    return bool(getattr(layer, "per_example", False)) or \
+        (mode != "train" and type(layer).__name__ == "BatchNormalization")
