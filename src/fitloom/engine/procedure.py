@@ -188,6 +188,63 @@ class Procedure(Op):
         return self.fn(*[x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs], **dict(attributes))
 
 
+class Block(Procedure):
+    """A procedure that stays one instruction also inside traced functions, because its derivative is its own.
+
+    `transform(fn, avals, layout, keywords)` wraps the pure function (jax.custom_vjp, jax.checkpoint, ...).
+    """
+
+    def transform(self, fn, avals, layout, keywords):
+        """Return the function to lower."""
+        return fn
+
+    def make(self, avals, attributes):
+        """Make the instruction with the transformed function."""
+        plain = super().make(avals, attributes)
+        self.instructions.pop()
+        made = Instruction(self.transform(plain.fn, avals, plain.layout, dict(attributes)), self.name, plain.inputs,
+                           plain.writes, effects=self.effects)
+        made.layout = plain.layout
+        self.instructions.append(made)
+        return made
+
+    def _as_python(self, inputs, attributes):
+        inputs = [x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs]
+        trace = CONTEXT.trace
+        if trace.inline and not trace.recording:
+            return self._apply(trace, inputs, attributes)
+        if not trace.inline and (trace.closed or not trace.live_tapes()):
+            if not trace.closed:
+                trace.flush()
+            with InlineTrace() as within:                   # eager: apply to concrete arrays
+                result = self._apply(within, inputs, attributes)
+            for variable, array in within.bindings.items():
+                variable.assign(Tensor(array))
+            return result
+        with LOCK:
+            instruction = self.instruction(tuple(x.aval for x in inputs), attributes)
+            layout = instruction.layout
+            slots = [trace.slot(x) for x in inputs] + [trace.slot(v) for v in layout.variables]
+            if layout.seeded:
+                slots.append(trace.draw())
+            results = trace.emit(instruction, tuple(slots))
+            if layout.written:
+                start = trace.n - len(layout.written)
+                trace.write(layout.written, start, tuple(dict.fromkeys(v.store for v in layout.written)))
+        return _assemble(layout, results)
+
+    def _apply(self, trace, inputs, attributes):
+        instruction = self.instruction(tuple(x.aval for x in inputs), attributes)
+        layout = instruction.layout
+        arrays = [trace.array_of(x) for x in inputs] + [trace.lookup(v) for v in layout.variables]
+        if layout.seeded:
+            arrays.append(trace.draw_seed().array)
+        outputs = instruction.fn(*arrays)
+        for variable, array in zip(layout.written, outputs[instruction.results:]):
+            trace.assign(variable, array)
+        return _assemble(layout, [Tensor(a) for a in outputs[:instruction.results]])
+
+
 class Constant:
     """A result that is not a tensor: it is the same each time."""
 
