@@ -8,9 +8,10 @@ Args of all:
 The other arguments are those of the function named in each docstring.
 """
 from fitloom import ops
-from fitloom.base import registry
+from fitloom.base import config, registry
 from fitloom.losses import classification, overlap, regression
 from fitloom.losses.loss import Loss
+from fitloom.losses.recording import Recorder, is_symbolic
 from fitloom.losses.shapes import as_tensor
 
 registry.builtin("keras.losses")(Loss)
@@ -27,16 +28,43 @@ class FunctionLoss(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         for key, value in settings.items():
             setattr(self, key, value)
-        self._arguments = settings
         self._fn_kwargs = settings
+        self._recorder = _recorder(type(self), tuple(settings.items()))
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the reduced loss, recorded as one instruction."""
+        if is_symbolic(y_true, y_pred, sample_weight) or self._recorder is None:
+            return super().__call__(y_true, y_pred, sample_weight)
+        arguments = [None if x is None else as_tensor(x) for x in (y_true, y_pred, sample_weight)]
+        return self._recorder(arguments, (("reduction", self.reduction), ("dtype", self._dtype),
+                                          ("epsilon", config.epsilon())))
 
     def call(self, y_true, y_pred):
         """Return the loss of each row."""
-        return type(self).fn(y_true, y_pred, **self._arguments)
+        return type(self).fn(y_true, y_pred, **self._fn_kwargs)
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {**super().get_config(), **self._arguments}
+        return {**super().get_config(), **self._fn_kwargs}
+
+
+_recorders: dict = {}   # (class, settings) -> Recorder: losses that compute the same share their programs
+
+
+def _recorder(cls, settings):
+    if not cls.__module__.startswith("fitloom."):
+        return None             # a user's subclass may do anything in `call`
+    key = (cls, repr(settings))
+    if key not in _recorders:
+        template = object.__new__(cls)
+        template.__dict__.update(dict(settings), _fn_kwargs=dict(settings), name=cls.__name__)
+
+        def body(y_true, y_pred, sample_weight, reduction, dtype, epsilon):
+            template.reduction, template._dtype = reduction, dtype
+            return Loss.__call__(template, y_true, y_pred, sample_weight)
+
+        _recorders[key] = Recorder(body, cls.__name__)
+    return _recorders[key]
 
 
 def _plain(function, class_name, default_name, doc):

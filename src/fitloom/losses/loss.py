@@ -3,7 +3,7 @@
 import numpy as np
 
 from fitloom import engine, ops
-from fitloom.base import config, dtypes, naming, nest
+from fitloom.base import config, dtypes, naming, nest, serialization
 from fitloom.losses.reduction import reduce_weighted, standardize_reduction, sum_and_count
 from fitloom.losses.shapes import as_tensor
 
@@ -137,15 +137,15 @@ class LossFunctionWrapper(Loss):
 
     def get_config(self):
         """Return name, reduction and the function."""
-        from fitloom.base import serialization
-        return {**super().get_config(), "fn": serialization.serialize(self.fn),
-                **{k: serialization.serialize(v) for k, v in self._fn_kwargs.items()}}
+        serialize = serialization.serialize_keras_object
+        return {**super().get_config(), "fn": serialize(self.fn),
+                **{k: serialize(v) for k, v in self._fn_kwargs.items()}}
 
     @classmethod
     def from_config(cls, config):
         """Return the loss a configuration describes."""
-        from fitloom.base import serialization
-        return cls(**{k: serialization.deserialize(v) if isinstance(v, dict) else v for k, v in config.items()})
+        read = serialization.deserialize_keras_object
+        return cls(**{k: read(v) if isinstance(v, dict) else v for k, v in config.items()})
 
     def __repr__(self):
         return f"<{type(self).__name__}({getattr(self.fn, '__name__', self.fn)}, kwargs={self._fn_kwargs})>"
