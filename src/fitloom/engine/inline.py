@@ -4,6 +4,7 @@
 Operations apply to tracers at once. While a tape is open or may still be asked, they are recorded instead, in the same
 form as outside, so that the gradient is one vjp over the recorded entries.
 """
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,19 +25,21 @@ class InlineTrace:
         seed: uint64 scalar from which the body's seeds are derived, or None.
         parent: the enclosing inline trace, whose variables are visible.
         discover: record which variables outside `bindings` are touched, instead of treating them as constants.
+        capture: turns a variable or tensor into an input of the body; then variables and tensors from outside become inputs.
     """
 
     __slots__ = ("bindings", "seed", "draws", "parent", "discovered", "written", "n", "outs", "log", "environment",
-                 "slots", "tensors", "tapes", "nested", "finished", "pending_writes", "substitutes", "leaf_count",
-                 "captured", "__weakref__", "_entries", "entered")
+                 "slots", "tensors", "tapes", "nested", "finished", "pending_writes", "leaf_count", "capture",
+                 "captured", "outer_traces", "__weakref__", "_entries", "entered")
     inline = True
     closed = False
     eager = False
 
-    def __init__(self, bindings=None, seed=None, parent=None, discover=False, substitutes=None):
+    def __init__(self, bindings=None, seed=None, parent=None, discover=False, capture=None,
+                 outer_traces=()):
         self.bindings, self.seed, self.draws, self.parent = dict(bindings or {}), seed, 0, parent
         self.discovered, self.written = ({} if discover else None), {}
-        self.substitutes, self.captured = substitutes, ({} if substitutes is not None else None)
+        self.capture, self.captured, self.outer_traces = capture, {}, outer_traces
         self._restart()
         self.entered = []
 
@@ -78,6 +81,9 @@ class InlineTrace:
             return self.parent.lookup(variable)
         if self.discovered is not None:
             self.discovered.setdefault(variable, None)
+        if self.capture is not None:
+            array = self.bindings[variable] = self.capture(variable)
+            return array
         return variable.store.member(variable.index)
 
     def knows(self, variable):
@@ -89,6 +95,8 @@ class InlineTrace:
         """Bind a new value."""
         if self.discovered is not None and variable not in self.bindings:
             self.discovered.setdefault(variable, None)
+            if self.capture is not None:
+                self.lookup(variable)                        # the old value is an input all the same
         self.written[variable] = None
         self.bindings[variable] = array
 
@@ -180,15 +188,17 @@ class InlineTrace:
         return self._entries
 
     def array_of(self, tensor):
-        """Return a tensor's array here; a tensor still pending in an enclosing trace is captured."""
-        if self.captured is not None and tensor.trace is not None and tensor.trace.inline \
-                and tensor._value is None and tensor.trace is not self:
-            found = self.substitutes.get(tensor)
-            if found is None:
-                found = self.substitutes[tensor] = jnp.zeros(tensor.aval.shape, tensor.aval.dtype)
-            self.captured.setdefault(tensor, None)
-            return found
-        return tensor.array
+        """Return a tensor's array here; one that belongs to an enclosing computation becomes an input."""
+        if self.capture is None:
+            return tensor.array if self.parent is None else self.parent.array_of(tensor)
+        trace, value = tensor.trace, tensor._value
+        if trace is self or not (trace is not None and value is None or isinstance(value, jax.core.Tracer)
+                                 and value._trace in self.outer_traces):
+            return tensor.array
+        found = self.captured.get(tensor)
+        if found is None:
+            found = self.captured[tensor] = self.capture(tensor)
+        return found
 
     def flush(self, detach=False):
         """Evaluate what was recorded (trace-time only: jax drops what nobody uses)."""

@@ -5,6 +5,9 @@ Built-in layers and models, losses, metrics, optimizer updates and tf.function b
 costs a few microseconds, however much it computes; its body runs as Python only when a program is lowered.
 """
 import jax
+import jax.extend
+import jax.extend.core
+import jax.numpy as jnp
 import numpy as np
 
 from fitloom.base import nest
@@ -21,9 +24,18 @@ from fitloom.engine.trace import Trace, forget_instruction
 
 
 class Layout:
-    """What an instruction of a procedure looks like from outside: its variables and the structure of its results."""
+    """What an instruction of a procedure looks like from outside.
 
-    __slots__ = ("variables", "written", "seeded", "structure", "tensors", "masks")
+    Its inputs are: the arguments, the `variables`, the `captures` (tensors of an enclosing computation), and a seed if
+    `seeded`. Its outputs: the result tensors, their masks, the new values of the `written` variables.
+    """
+
+    __slots__ = ("variables", "captures", "written", "seeded", "structure", "tensors", "masks")
+
+
+# Stands in a body's jaxpr for an input that the body turned out to need while it was traced.
+_NEEDED = jax.extend.core.Primitive("needed_input")
+_NEEDED.def_abstract_eval(lambda *, shape, dtype, index: jax.core.ShapedArray(shape, dtype))
 
 
 class Memo:
@@ -59,39 +71,64 @@ class Procedure(Op):
 
     # -- the instruction
 
+    def instruction(self, avals, attributes=()):
+        """Return the interned instruction for a signature."""
+        found = self.cache.get((avals, attributes))
+        if found is None:
+            found = self.make(avals, attributes)
+            if not any(isinstance(t._value, jax.core.Tracer) or t._value is None for t in found.layout.captures):
+                self.cache[avals, attributes] = found        # else it belongs to this very computation
+        return found
+
     def make(self, avals, attributes):
-        """Trace the body once to learn its variables and results; return the instruction."""
-        keywords = dict(attributes)
-        variables, seeded, layout = self._discover(avals, keywords)
-
-        def fn(*arrays):
-            count, total = len(avals), len(avals) + len(variables)
-            bindings = dict(zip(variables, arrays[count:total]))
-            trace = InlineTrace(bindings, seed=arrays[total] if seeded else None)
-            outputs = self._run_body(trace, arrays[:count], keywords, layout)
-            return tuple(outputs) + tuple(trace.bindings[v] for v in layout.written)
-
-        inputs = tuple(avals) + tuple(v.aval for v in variables) + ((SEED,) if seeded else ())
-        writes = [len(avals) + variables.index(v) for v in layout.written]
-        instruction = Instruction(fn, self.name, inputs, writes, effects=self.effects)
+        """Run the body once, as Python, on tracers; return the instruction that replays what it did."""
+        keywords, layout = dict(attributes), Layout()
+        graph = self._trace(avals, keywords, layout)
+        fn = self.transform(jax.extend.core.jaxpr_as_fun(graph), avals, layout, keywords)
+        inputs = tuple(avals) + tuple(x.aval for x in layout.variables + layout.captures)
+        if layout.seeded:
+            inputs += (SEED,)
+        writes = [len(avals) + layout.variables.index(v) for v in layout.written]
+        instruction = Instruction(fn, self.name, inputs, writes, effects=self.effects or bool(graph.effects))
         instruction.layout = layout
         self.instructions.append(instruction)
         return instruction
 
-    def _discover(self, avals, keywords):
-        layout, found = Layout(), {}
-        bindings = () if self.variables is None else self.variables
+    def transform(self, fn, avals, layout, keywords):
+        """Return the function to lower (a place for jax.custom_vjp, jax.checkpoint)."""
+        return fn
 
-        def probe(seed, values, *arrays):
-            trace = InlineTrace(dict(zip(bindings, values)), seed=seed, discover=True)
+    def _trace(self, avals, keywords, layout):
+        """Return the body's jaxpr over arguments, variables, captures and seed."""
+        with jax.extend.core.take_current_trace() as around:
+            outer_traces = _with_parents(around)
+        state, needed = [], []
+
+        def body(seed, *arrays):
+            with jax.extend.core.take_current_trace() as own:
+                pass
+
+            def capture(value):
+                needed.append(value)
+                with jax.extend.core.set_current_trace(own):
+                    return _NEEDED.bind(shape=value.aval.shape, dtype=value.aval.dtype, index=len(needed) - 1)
+
+            trace = InlineTrace(seed=seed, discover=True, capture=capture, outer_traces=outer_traces)
             outputs = self._run_body(trace, arrays, keywords, layout)
-            found.update(trace.discovered)
-            layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
-            return tuple(outputs)
+            state.append(trace)
+            return tuple(outputs) + tuple(jnp.asarray(trace.bindings[v]) for v in trace.written)
 
-        jax.eval_shape(probe, SEED.spec(), [v.aval.spec() for v in bindings], *[a.spec() for a in avals])
-        layout.variables = tuple(bindings) + tuple(v for v in found if v not in bindings)
-        return layout.variables, layout.seeded, layout
+        closed = jax.make_jaxpr(body)(SEED.spec(), *[a.spec() for a in avals])
+        trace, graph = state[0], closed.jaxpr
+        layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
+        layout.variables = tuple(x for x in needed if x.__class__ is not Tensor)
+        layout.captures = tuple(x for x in needed if x.__class__ is Tensor)
+        places = {id(needed[e.params["index"]]): e.outvars[0] for e in graph.eqns if e.primitive is _NEEDED}
+        invars = graph.invars[1:] + [places[id(x)] for x in layout.variables + layout.captures]
+        if layout.seeded:
+            invars.append(graph.invars[0])
+        graph = graph.replace(eqns=[e for e in graph.eqns if e.primitive is not _NEEDED], invars=invars)
+        return jax.extend.core.ClosedJaxpr(graph, closed.consts)
 
     def _run_body(self, trace, arrays, keywords, layout):
         """Run the body on arrays inside `trace`; fill in the layout of its results; return result arrays."""
@@ -165,7 +202,7 @@ class Procedure(Op):
         instruction = self.instruction(tuple(avals), attributes)
         layout = instruction.layout
         before = dict(trace.opened)
-        slots = inputs + [trace.slot(v) for v in layout.variables]
+        slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
         memo.stores, memo.new = [], []
         for store in dict.fromkeys(v.store for v in layout.variables):
             (memo.stores if store in before else memo.new).append((store, trace.opened[store]))
@@ -180,7 +217,7 @@ class Procedure(Op):
         memo.write_stores = tuple(dict.fromkeys(v.store for v in layout.written))
         if memo.written:
             trace.write(memo.written, memo.start, memo.write_stores)
-        if not trace.eager and memo.next.depth == node.depth + 1:
+        if not trace.eager and memo.next.depth == node.depth + 1 and not layout.captures:
             node.memos[self, attributes] = memo
         return _assemble(layout, results)
 
@@ -193,20 +230,6 @@ class Block(Procedure):
 
     `transform(fn, avals, layout, keywords)` wraps the pure function (jax.custom_vjp, jax.checkpoint, ...).
     """
-
-    def transform(self, fn, avals, layout, keywords):
-        """Return the function to lower."""
-        return fn
-
-    def make(self, avals, attributes):
-        """Make the instruction with the transformed function."""
-        plain = super().make(avals, attributes)
-        self.instructions.pop()
-        made = Instruction(self.transform(plain.fn, avals, plain.layout, dict(attributes)), self.name, plain.inputs,
-                           plain.writes, effects=self.effects)
-        made.layout = plain.layout
-        self.instructions.append(made)
-        return made
 
     def _as_python(self, inputs, attributes):
         inputs = [x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs]
@@ -224,7 +247,7 @@ class Block(Procedure):
         with LOCK:
             instruction = self.instruction(tuple(x.aval for x in inputs), attributes)
             layout = instruction.layout
-            slots = [trace.slot(x) for x in inputs] + [trace.slot(v) for v in layout.variables]
+            slots = [trace.slot(x) for x in inputs] + [trace.slot(x) for x in layout.variables + layout.captures]
             if layout.seeded:
                 slots.append(trace.draw())
             results = trace.emit(instruction, tuple(slots))
@@ -237,12 +260,21 @@ class Block(Procedure):
         instruction = self.instruction(tuple(x.aval for x in inputs), attributes)
         layout = instruction.layout
         arrays = [trace.array_of(x) for x in inputs] + [trace.lookup(v) for v in layout.variables]
+        arrays += [trace.array_of(t) for t in layout.captures]
         if layout.seeded:
             arrays.append(trace.draw_seed().array)
         outputs = instruction.fn(*arrays)
         for variable, array in zip(layout.written, outputs[instruction.results:]):
             trace.assign(variable, array)
         return _assemble(layout, [Tensor(a) for a in outputs[:instruction.results]])
+
+
+def _with_parents(trace):
+    found = []
+    while trace is not None and trace not in found:
+        found.append(trace)
+        trace = getattr(trace, "parent_trace", None)
+    return found
 
 
 class Constant:
