@@ -2,4 +2,14 @@
 """What listens to the training loop."""
 from fitloom.callbacks.callback import Callback as Callback, CallbackList as CallbackList
 from fitloom.callbacks.history import History as History
+from fitloom.callbacks.logging import CSVLogger as CSVLogger, RemoteMonitor as RemoteMonitor
+from fitloom.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
+from fitloom.callbacks.monitoring import EarlyStopping as EarlyStopping, ReduceLROnPlateau as ReduceLROnPlateau
 from fitloom.callbacks.progress import Progbar as Progbar, ProgbarLogger as ProgbarLogger
+from fitloom.callbacks.scheduling import (
+    LambdaCallback as LambdaCallback,
+    LearningRateScheduler as LearningRateScheduler,
+    SwapEMAWeights as SwapEMAWeights,
+    TerminateOnNaN as TerminateOnNaN,
+)
+from fitloom.callbacks.tensorboard import TensorBoard as TensorBoard

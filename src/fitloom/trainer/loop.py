@@ -47,6 +47,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     preparing.prepare(model, source, "train")
     callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
     hold(model, "stop_training", False)
+    hold(model, "_validation_later", held_back is not None and validation_freq != 1)
     callbacks.on_train_begin()
     logs = {}
     for epoch in range(initial_epoch, epochs):

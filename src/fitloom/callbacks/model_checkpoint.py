@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Save the model while it trains."""
+import os
+import warnings
+
+from fitloom.callbacks.monitoring import Monitor
+from fitloom.callbacks.progress import write
+
+
+class ModelCheckpoint(Monitor):
+    """Save the model or its weights at the end of epochs, or every so many batches.
+
+    Args:
+        filepath: '....keras' or '....h5'; with `save_weights_only`, '....weights.h5'. May contain {epoch:02d},
+            {batch:04d} and any log, e.g. 'model.{epoch:02d}-{val_loss:.2f}.keras'.
+        monitor: the log that says which model is best.
+        verbose: 1 prints a line at each save.
+        save_best_only: save only when the monitored log has improved.
+        save_weights_only: save weights only.
+        mode: 'auto', 'min' or 'max'.
+        save_freq: 'epoch', or a number of batches.
+        initial_value_threshold: the value to beat with the first save.
+        max_to_keep: how many files to keep (keyword only; not in Keras); None keeps all.
+
+    Raises:
+        ValueError: a wrong suffix, an unknown `save_freq`, or a monitored log that does not exist.
+        OSError: the folder cannot be written (found before the first step).
+
+    Source: keras.io/api/callbacks/model_checkpoint.
+    """
+
+    def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, save_weights_only=False,
+                 mode="auto", save_freq="epoch", initial_value_threshold=None, *, max_to_keep=None):
+        super().__init__(monitor, mode)
+        self.filepath = os.fspath(filepath)
+        self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
+        self.save_freq, self.best, self.max_to_keep = save_freq, initial_value_threshold, max_to_keep
+        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
+            raise ValueError(f"Unrecognized save_freq: {save_freq!r}. Expected save_freq are 'epoch' or an integer >= 1.")
+        if save_weights_only and not self.filepath.endswith(".weights.h5"):
+            raise ValueError("When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end "
+                             f"in `.weights.h5` (Keras weights format). Received: filepath={self.filepath}")
+        if not save_weights_only and not self.filepath.endswith((".keras", ".h5")):
+            raise ValueError("The filepath provided must end in `.keras` (Keras model format) or `.h5`. "
+                             f"Received: filepath={self.filepath}")
+        self.every_batch = save_freq != "epoch"
+        self._epoch, self._since, self._saved = 0, 0, []
+
+    def on_train_begin(self, logs=None):
+        folder = os.path.dirname(self.filepath.split("{")[0]) or "."
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"ModelCheckpoint cannot write to '{folder}'.")
+        self._never_seen = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._last_batch = epoch, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.save_freq == "epoch":
+            return
+        self._since += batch + 1 - self._last_batch
+        self._last_batch = batch + 1
+        if self._since >= self.save_freq:
+            self._since = 0
+            self._save(self._epoch, batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_freq == "epoch":
+            self._save(epoch, None, logs)
+
+    def _save(self, epoch, batch, logs):
+        logs = dict(logs or {})
+        path = self._path(epoch, batch, logs)
+        reason = ""
+        if self.save_best_only:
+            if batch is not None and self.monitor not in logs:
+                if self.monitor.startswith("val_"):
+                    warnings.warn(f"ModelCheckpoint with save_freq={self.save_freq} looks for '{self.monitor}' after "
+                                  "single batches, where there is no validation yet: nothing is saved.", stacklevel=2)
+                    return
+            current = self._value(logs)
+            if current is None:
+                return
+            if not self._better(current, self.best):
+                if self.verbose > 0:
+                    write(f"\nEpoch {epoch + 1}: {self.monitor} did not improve from {self.best:.5f}\n")
+                return
+            before = "None" if self.best is None else f"{self.best:.5f}"
+            reason = f" {self.monitor} improved from {before} to {current:.5f},"
+            self.best = current
+        if self.verbose > 0:
+            write(f"\nEpoch {epoch + 1}:{reason} saving model to {path}\n")
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"ModelCheckpoint cannot save to '{path}': it is a folder.")
+        if self.save_weights_only:
+            self.model.save_weights(path, overwrite=True)
+        else:
+            self.model.save(path, overwrite=True)
+        self._forget_old(path)
+
+    def _path(self, epoch, batch, logs):
+        try:
+            numbers = {"epoch": epoch + 1, **({} if batch is None else {"batch": batch + 1})}
+            return self.filepath.format(**{**logs, **numbers})
+        except KeyError as error:
+            raise KeyError(f"The filepath '{self.filepath}' contains {{{error.args[0]}}}, which is not among the logs: "
+                           f"{', '.join(logs)}.") from None
+
+    def _forget_old(self, path):
+        if self.max_to_keep is None:
+            return
+        self._saved = [old for old in self._saved if old != path] + [path]
+        while len(self._saved) > self.max_to_keep:
+            old = self._saved.pop(0)
+            if os.path.exists(old):
+                os.remove(old)
+
+    def get_state(self):
+        """Return what a checkpoint stores."""
+        return {"best": self.best, "since": self._since, "saved": list(self._saved), "never_seen": self._never_seen}
+
+    def set_state(self, state):
+        """Continue from a checkpoint."""
+        self.best, self._since, self._saved = state["best"], state["since"], list(state["saved"])
+        self._never_seen = state["never_seen"]

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The TensorBoard callback."""
+import os
+import time
+import warnings
+
+import numpy as np
+
+from fitloom.base import nest
+from fitloom.callbacks.callback import Callback
+from fitloom.callbacks.monitoring import learning_rate
+from fitloom.monitor import EventFile
+
+
+class TensorBoard(Callback):
+    """Write logs for TensorBoard: `tensorboard --logdir logs`.
+
+    Scalars 'epoch_<log>' go to the runs `<log_dir>/train` and `<log_dir>/validation`, with 'epoch_learning_rate';
+    with `update_freq`, 'batch_<log>'; after each evaluation 'evaluation_<log>_vs_iterations'.
+
+    Args:
+        log_dir: folder of the logs.
+        histogram_freq: every how many epochs histograms of the weights are written; 0 never.
+        write_graph: write the graph of layers (functional and Sequential models; others have none to show).
+        write_images: with `histogram_freq`, also write the weights as images.
+        write_steps_per_second: also write 'epoch_steps_per_second'.
+        update_freq: 'epoch', 'batch' or a number of batches between two batch records.
+        profile_batch: a batch number or a pair (first, last) of which a profile is taken; 0 none.
+        embeddings_freq: every how many epochs the weights of Embedding layers are written for the projector.
+        embeddings_metadata: dict of layer name -> metadata file name, or one file name for all.
+
+    Source: keras.io/api/callbacks/tensorboard.
+    """
+
+    def __init__(self, log_dir="logs", histogram_freq=0, write_graph=True, write_images=False,
+                 write_steps_per_second=False, update_freq="epoch", profile_batch=0, embeddings_freq=0,
+                 embeddings_metadata=None):
+        super().__init__()
+        self.log_dir = os.fspath(log_dir)
+        self.histogram_freq, self.write_graph, self.write_images = histogram_freq, write_graph, write_images
+        self.write_steps_per_second = write_steps_per_second
+        if update_freq not in ("epoch", "batch") and (not isinstance(update_freq, int) or update_freq < 1):
+            raise ValueError(f"update_freq must be 'epoch', 'batch' or an integer >= 1, but received {update_freq!r}.")
+        self.update_freq = 1 if update_freq == "batch" else update_freq
+        self.embeddings_freq, self.embeddings_metadata = embeddings_freq, embeddings_metadata
+        self._first_profiled, self._last_profiled = _profile_range(profile_batch)
+        self.every_batch = self.update_freq != "epoch" or self._last_profiled > 0
+        self._train_dir = os.path.join(self.log_dir, "train")
+        self._val_dir = os.path.join(self.log_dir, "validation")
+        self._files, self._step, self._tests, self._profiling = {}, 0, 0, False
+        self._in_fit = False
+
+    def _file(self, folder):
+        if folder not in self._files:
+            self._files[folder] = EventFile(folder)
+        return self._files[folder]
+
+    def set_model(self, model):
+        super().set_model(model)
+        os.makedirs(self.log_dir, exist_ok=True)
+        if self.write_graph:
+            self._write_graph()
+
+    def _write_graph(self):
+        nodes = graph_nodes(self.model)
+        if nodes:
+            self._file(self._train_dir).graph(nodes)
+        elif not self.model.built:
+            self._graph_later = True
+
+    def on_train_begin(self, logs=None):
+        self._step, self._in_fit, self._seen, self._batch = 0, True, 0, 0
+
+    def on_train_end(self, logs=None):
+        self._in_fit = False
+        if self._profiling:
+            self._stop_profile()
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start, self._epoch_first, self._last = time.perf_counter(), self._step, -1
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._last_profiled and self._step + 1 == self._first_profiled:
+            from fitloom.monitor import profiling
+            profiling.start(self.log_dir)
+            self._profiling = True
+        self._batch_start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = batch - self._last
+        self._last, self._step = batch, self._step + done
+        if self._profiling and self._step >= self._last_profiled:
+            for value in (logs or {}).values():
+                float(np.sum(value))          # wait for the batch, so that its work is in the profile
+            self._stop_profile()
+        if self.update_freq == "epoch":
+            return
+        file = self._file(self._train_dir)
+        if self.write_steps_per_second:
+            file.scalar("batch_steps_per_second", done / (time.perf_counter() - self._batch_start), self._step)
+        if self._step % self.update_freq == 0 or done > self.update_freq:
+            for name, value in (logs or {}).items():
+                if np.ndim(value) == 0:
+                    file.scalar(f"batch_{name}", value, self._step)
+
+    def _stop_profile(self):
+        from fitloom.monitor import profiling
+        profiling.stop()
+        self._profiling = False
+
+    def on_test_end(self, logs=None):
+        iterations = getattr(getattr(self.model, "optimizer", None), "iterations", None)
+        if iterations is None:
+            return
+        for name, value in (logs or {}).items():
+            if np.ndim(value) == 0:
+                self._file(self._val_dir).scalar(f"evaluation_{name}_vs_iterations", value, int(iterations.numpy()))
+        if not self._in_fit:
+            self._file(self._val_dir).flush()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = dict(logs or {})
+        if self.__dict__.pop("_graph_later", False):
+            self._write_graph()
+        rate = learning_rate(self.model)
+        if "learning_rate" not in logs and self.model.optimizer is not None:
+            logs["learning_rate"] = float(rate)
+        if self.write_steps_per_second:
+            elapsed = max(time.perf_counter() - self._epoch_start, 1e-9)
+            logs["steps_per_second"] = (self._step - self._epoch_first) / elapsed
+        for name, value in logs.items():
+            if np.ndim(value):
+                continue                     # a metric of several numbers has no scalar chart
+            if name.startswith("val_"):
+                self._file(self._val_dir).scalar("epoch_" + name.removeprefix("val_"), value, epoch)
+            else:
+                self._file(self._train_dir).scalar("epoch_" + name, value, epoch)
+        if self.histogram_freq and epoch % self.histogram_freq == 0:
+            self._write_weights(epoch)
+        if self.embeddings_freq and epoch % self.embeddings_freq == 0:
+            self._write_embeddings(epoch)
+        for file in self._files.values():
+            file.flush()
+
+    def _write_weights(self, epoch):
+        file = self._file(self._train_dir)
+        for layer in self.model.layers:
+            for weight in layer.weights:
+                values = np.asarray(weight.numpy(), np.float64 if weight.dtype == "float64" else np.float32)
+                name = weight.path.replace(":", "_")
+                file.histogram(f"{name}/histogram", values, epoch)
+                if self.write_images:
+                    images = weight_images(values)
+                    if images is not None:
+                        file.image(f"{name}/image", images, epoch)
+
+    def _write_embeddings(self, epoch):
+        lines = []
+        for layer in self.model.layers:
+            if type(layer).__name__ != "Embedding" or not layer.weights:
+                continue
+            table = layer.weights[0].numpy()
+            path = os.path.join(self.log_dir, f"{layer.name}_embedding.tsv")
+            np.savetxt(path, table, fmt="%.6g", delimiter="\t")
+            lines += ["embeddings {", f'  tensor_name: "{layer.name}"', f'  tensor_path: "{os.path.basename(path)}"']
+            given = self.embeddings_metadata
+            metadata = given.get(layer.name) if isinstance(given, dict) else given
+            lines += [f'  metadata_path: "{metadata}"'] if metadata else []
+            lines.append("}")
+        if lines:
+            with open(os.path.join(self.log_dir, "projector_config.pbtxt"), "w") as file:
+                file.write("\n".join(lines) + "\n")
+        else:
+            warnings.warn("TensorBoard(embeddings_freq=...) found no Embedding layer in the model.", stacklevel=2)
+
+
+def _profile_range(profile_batch):
+    """Return (first, last) batch to profile, from 1; (0, 0) for none."""
+    if isinstance(profile_batch, str):
+        profile_batch = [int(part) for part in profile_batch.split(",")]
+    pair = tuple(profile_batch) if isinstance(profile_batch, (list, tuple)) else (profile_batch, profile_batch)
+    if len(pair) != 2 or any(not isinstance(n, int) or n < 0 for n in pair) or pair[0] > pair[1]:
+        raise ValueError("profile_batch must be a non-negative integer or a pair (first, last) of positive integers, "
+                         f"but received {profile_batch!r}.")
+    return pair
+
+
+def weight_images(values):
+    """Return a weight as images (batch, height, width, 1) scaled to [0, 1], or None for a shape that is no picture."""
+    values = np.squeeze(values)
+    if values.ndim == 1:
+        images = values.reshape(1, -1, 1, 1)
+    elif values.ndim == 2:
+        images = (values.T if values.shape[0] > values.shape[1] else values)[np.newaxis, :, :, np.newaxis]
+    elif values.ndim == 3:
+        images = np.transpose(values, (2, 0, 1))[..., np.newaxis]
+    else:
+        return None
+    low, high = float(images.min()), float(images.max())
+    return (images - low) / ((high - low) or 1.0)
+
+
+def graph_nodes(model, prefix=""):
+    """Return (name, kind, inputs, attributes) for each layer of a functional or Sequential model."""
+    made, producer = [], {}
+    for layer in getattr(model, "layers", ()):
+        inputs = []
+        for node in getattr(layer, "_inbound_nodes", ()):
+            for tensor in nest.flatten(getattr(node, "input_tensors", ())):
+                history = getattr(tensor, "_keras_history", None)
+                operation = getattr(history, "operation", None) or (history[0] if history else None)
+                if operation is not None and id(operation) in producer:
+                    inputs.append(producer[id(operation)])
+        name = f"{prefix}{layer.name}"
+        if not inputs and made and type(model).__name__ == "Sequential":
+            inputs = [made[-1][0]]
+        producer[id(layer)] = name
+        attributes = {"weights": int(sum(np.prod(weight.shape) for weight in layer.weights))}
+        made.append((name, type(layer).__name__, list(dict.fromkeys(inputs)), attributes))
+    return made
