@@ -35,7 +35,6 @@ def build_model():
 
 def draw(history, images, labels, probabilities, path):
     """Write the training curves, and some test scans with what the model takes them for."""
-
     import matplotlib.pyplot as plt  # from the extra `plot`
 
     plt.switch_backend("agg")  # no window: this also runs where there is no screen
