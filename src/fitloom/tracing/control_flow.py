@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Branches and loops on tensors: `tf.cond`, `tf.while_loop`, `tf.switch_case`, `tf.case`.
+
+Outside a traced function a predicate has a value, so the branch is plain Python. Inside, branch and loop bodies become
+procedures whose variables and captured tensors are inputs of one XLA conditional or loop.
+"""
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fitloom.base import nest
+from fitloom.base.errors import InvalidArgumentError
+from fitloom.engine.context import CONTEXT
+from fitloom.engine.instruction import Instruction
+from fitloom.engine.procedure import Block, Layout, Procedure
+from fitloom.engine.recording import convert_to_tensor
+from fitloom.engine.tensor import Tensor
+
+
+def known_value(tensor):
+    """Return a scalar tensor's Python value, or None inside a traced function that depends on its inputs."""
+    if not isinstance(tensor, Tensor):
+        return tensor
+    if not CONTEXT.trace.inline:
+        return tensor.array.item() if tensor.aval.size == 1 else tensor.numpy()
+    if tensor._value is None or isinstance(tensor._value, jax.core.Tracer):
+        return None
+    return tensor.array.item() if hasattr(tensor.array, "item") else tensor.array
+
+
+def cond(pred, true_fn=None, false_fn=None, name=None):
+    """Return `true_fn()` if `pred` holds, else `false_fn()`.
+
+    Both must return the same structure of tensors with the same shapes and dtypes.
+    """
+    if true_fn is None or false_fn is None:
+        raise TypeError("tf.cond needs both true_fn and false_fn.")
+    if getattr(pred.__class__, "is_variable", False):
+        pred = pred.value_tensor()
+    if not isinstance(pred, Tensor):
+        return true_fn() if bool(pred) else false_fn()
+    if pred.aval.size != 1:
+        raise ValueError(f"tf.cond needs a scalar predicate, but received shape {pred.aval.shape}. "
+                         "For an elementwise choice use tf.where.")
+    value = known_value(pred)
+    if value is not None:
+        return true_fn() if value else false_fn()
+    index = _AS_INDEX([pred])
+    return _Branches([false_fn, true_fn], "cond")([index])
+
+
+def switch_case(branch_index, branch_fns, default=None, name=None):
+    """Return `branch_fns[branch_index]()`; an index out of range takes `default` (the last branch if None)."""
+    branches = dict(branch_fns) if isinstance(branch_fns, dict) or (
+        branch_fns and isinstance(branch_fns[0], (list, tuple))) else dict(enumerate(branch_fns))
+    if sorted(branches) != list(range(len(branches))):
+        raise ValueError(f"switch_case needs branches 0 to {len(branches) - 1}, but received {sorted(branches)}.")
+    functions = [branches[i] for i in range(len(branches))] + [default or branches[len(branches) - 1]]
+    index = convert_to_tensor(branch_index)
+    value = known_value(index)
+    last = len(functions) - 1
+    if value is not None:
+        return functions[value if 0 <= value < last else last]()
+    return _Branches(functions, "switch_case")([_Clamp(last)([index])])
+
+
+def case(pred_fn_pairs, default=None, exclusive=False, strict=False, name="case"):
+    """Return the function of the first predicate that holds, else `default()`."""
+    pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else list(pred_fn_pairs)
+    if not pairs:
+        if default is None:
+            raise ValueError("tf.case needs at least one (predicate, function) pair or a default.")
+        return default()
+    predicate, function = pairs[0]
+    if len(pairs) == 1:
+        return cond(predicate, function, default or function)
+    return cond(predicate, function, lambda: case(pairs[1:], default, exclusive, strict))
+
+
+def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations=10, back_prop=True,
+               swap_memory=False, maximum_iterations=None, name=None):
+    """Repeat `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds; return the last values.
+
+    Inside a traced function the shapes of the loop variables cannot change. A gradient through such a loop needs
+    `maximum_iterations` (the number of stored states must be known).
+    """
+    loop_vars = loop_vars if isinstance(loop_vars, (list, tuple)) else [loop_vars]
+    values = nest.map_structure(_as_tensor, list(loop_vars))
+    limit = None if maximum_iterations is None else known_value(convert_to_tensor(maximum_iterations))
+    if not CONTEXT.trace.inline:
+        done = 0
+        while (limit is None or done < limit) and bool(cond(*values)):
+            values = _as_list(body(*values))
+            values = nest.map_structure(_as_tensor, values)
+            done += 1
+        return type(loop_vars)(values) if isinstance(loop_vars, tuple) else values
+    loop = _While(cond, body, values, limit)
+    result = nest.pack_sequence_as(values, nest.flatten(loop(nest.flatten(values))))
+    return type(loop_vars)(result) if isinstance(loop_vars, tuple) else result
+
+
+def _as_tensor(value):
+    return value.value_tensor() if getattr(value.__class__, "is_variable", False) else convert_to_tensor(value)
+
+
+def _as_list(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+class _Index(Block):
+    def __init__(self):
+        super().__init__(lambda p: Tensor(p.array.reshape(()).astype(jnp.int32)), "predicate")
+
+
+_AS_INDEX = _Index()
+
+
+class _Clamp(Block):
+    """A branch index with everything out of range sent to the last branch."""
+
+    def __init__(self, last):
+        def clamp(index):
+            array = index.array.reshape(()).astype(jnp.int32)
+            return Tensor(jnp.where((array >= 0) & (array < last), array, last))
+        super().__init__(clamp, "branch_index")
+
+
+class _Compound(Block):
+    """A block assembled from the instructions of its parts: no part's Python runs more than once."""
+
+    def __init__(self, name):
+        super().__init__(None, name)
+
+    def _combine(self, layouts):
+        """Return the layout of the whole: the union of what the parts need."""
+        layout = Layout()
+        layout.variables = tuple(dict.fromkeys(v for each in layouts for v in each.variables))
+        layout.captures = tuple({id(t): t for each in layouts for t in each.captures}.values())
+        layout.written = tuple(dict.fromkeys(v for each in layouts for v in each.written))
+        layout.seeded = any(each.seeded for each in layouts)
+        layout.masks = []
+        return layout
+
+    @staticmethod
+    def _inputs_of(part, whole, arrays, arguments, offset=0):
+        """Pick a part's inputs out of the whole's (variables, captures, seed)."""
+        variables = dict(zip(whole.variables, arrays))
+        captures = dict(zip(map(id, whole.captures), arrays[len(whole.variables):]))
+        picked = list(arguments) + [variables[v] for v in part.variables] + [captures[id(t)] for t in part.captures]
+        if part.seeded:
+            seed = arrays[len(whole.variables) + len(whole.captures)]
+            picked.append(seed + jnp.asarray(offset).astype(jnp.uint64) * jnp.uint64(0x9E3779B97F4A7C15))
+        return picked
+
+    def _finish(self, fn, avals, layout):
+        from fitloom.engine.avals import SEED
+        inputs = tuple(avals) + tuple(x.aval for x in layout.variables + layout.captures)
+        inputs += (SEED,) if layout.seeded else ()
+        writes = [len(avals) + layout.variables.index(v) for v in layout.written]
+        instruction = Instruction(fn, self.name, inputs, writes)
+        instruction.layout = layout
+        self.instructions.append(instruction)
+        return instruction
+
+
+class _Branches(_Compound):
+    def __init__(self, functions, name):
+        super().__init__(name)
+        self.functions = functions
+
+    def make(self, avals, attributes):
+        parts = [Procedure(f, self.name).instruction(()) for f in self.functions]
+        first = parts[0]
+        for other in parts[1:]:
+            if other.layout.structure != first.layout.structure or \
+                    other.outputs[:other.results] != first.outputs[:first.results]:
+                raise InvalidArgumentError(
+                    f"tf.{self.name}: all branches must return tensors of the same shapes and dtypes, but one returns "
+                    f"{list(first.outputs[:first.results])} and another {list(other.outputs[:other.results])}.")
+        layout = self._combine([p.layout for p in parts])
+        layout.structure, layout.tensors = first.layout.structure, first.layout.tensors
+
+        def branch(part):
+            def run(arrays):
+                outputs = part.fn(*self._inputs_of(part.layout, layout, arrays, ()))
+                current = dict(zip(layout.variables, arrays))
+                current.update(zip(part.layout.written, outputs[part.results:]))
+                return tuple(outputs[:part.results]) + tuple(current[v] for v in layout.written)
+            return run
+
+        def fn(index, *arrays):
+            return tuple(lax.switch(index, [branch(p) for p in parts], arrays))
+        return self._finish(fn, avals, layout)
+
+
+class _While(_Compound):
+    def __init__(self, condition, body, values, limit):
+        super().__init__("while_loop")
+        self.structure, self.limit = values, limit
+        self.condition = lambda *flat: condition(*nest.pack_sequence_as(values, flat))
+        self.body = lambda *flat: nest.map_structure(_as_tensor, _as_list(body(*nest.pack_sequence_as(values, flat))))
+
+    def make(self, avals, attributes):
+        condition = Procedure(self.condition, "while_loop condition").instruction(avals)
+        body = Procedure(self.body, "while_loop body").instruction(avals)
+        if body.outputs[:body.results] != tuple(avals):
+            raise InvalidArgumentError(
+                f"tf.while_loop: the body must return values of the same shapes and dtypes as the loop variables "
+                f"{list(avals)}, but returned {list(body.outputs[:body.results])}. Inside a compiled function shapes "
+                "cannot change from one iteration to the next.")
+        layout, count = self._combine([condition.layout, body.layout]), len(avals)
+        layout.structure, layout.tensors = body.layout.structure, body.layout.tensors
+
+        def fn(*arrays):
+            start, outer = tuple(arrays[:count]), arrays[count:]
+
+            def with_writes(written):
+                current = dict(zip(layout.variables, outer))
+                current.update(zip(layout.written, written))
+                return [current[v] for v in layout.variables] + list(outer[len(layout.variables):])
+
+            def test(carry):
+                step, flat, written = carry
+                inputs = self._inputs_of(condition.layout, layout, with_writes(written), flat, step)
+                return condition.fn(*inputs)[0].reshape(())
+
+            def advance(carry):
+                step, flat, written = carry
+                outputs = body.fn(*self._inputs_of(body.layout, layout, with_writes(written), flat, step))
+                new = dict(zip(layout.written, written))
+                new.update(zip(body.layout.written, outputs[body.results:]))
+                return step + 1, tuple(outputs[:count]), tuple(new[v] for v in layout.written)
+
+            old = dict(zip(layout.variables, outer))
+            carry = (jnp.zeros((), jnp.int32), start, tuple(old[v] for v in layout.written))
+            if self.limit is None:
+                _, flat, written = lax.while_loop(test, advance, carry)
+            else:                                            # a known bound: differentiable
+                def bounded(carry, _):
+                    return lax.cond(test(carry), advance, lambda c: c, carry), None
+                (_, flat, written), _ = lax.scan(bounded, carry, None, length=int(self.limit))
+            return tuple(flat) + tuple(written)
+        return self._finish(fn, avals, layout)
+
+
+class Scan(_Compound):
+    """A loop over the first axis: `step(carry tensors, element tensors) -> (carry, outputs)` as one lax.scan."""
+
+    def __init__(self, step, carry_count, name, reverse=False):
+        super().__init__(name)
+        self.step, self.carry_count, self.reverse = step, carry_count, reverse
+
+    def make(self, avals, attributes):
+        from fitloom.engine.avals import aval
+        count = self.carry_count
+        elements = tuple(aval(a.shape[1:], a.dtype) for a in avals[count:])
+        part = Procedure(self.step, self.name).instruction(tuple(avals[:count]) + elements)
+        if part.outputs[:count] != tuple(avals[:count]):
+            raise InvalidArgumentError(
+                f"{self.name}: the function must return values of the same shapes and dtypes as the initial values "
+                f"{list(avals[:count])}, but returned {list(part.outputs[:count])}.")
+        layout = self._combine([part.layout])
+        layout.structure, layout.tensors = part.layout.structure, part.layout.tensors
+
+        def fn(*arrays):
+            carry, columns, outer = arrays[:count], arrays[count:len(avals)], arrays[len(avals):]
+            old = dict(zip(layout.variables, outer))
+
+            def advance(state, row):
+                step, carried, written = state
+                current = dict(old)
+                current.update(zip(layout.written, written))
+                inputs = [current[v] for v in layout.variables] + list(outer[len(layout.variables):])
+                outputs = part.fn(*self._inputs_of(part.layout, layout, inputs, tuple(carried) + tuple(row), step))
+                return (step + 1, tuple(outputs[:count]), tuple(outputs[part.results:])), \
+                    tuple(outputs[count:part.results])
+
+            state = (jnp.zeros((), jnp.int32), tuple(carry), tuple(old[v] for v in layout.written))
+            (_, carried, written), stacked = lax.scan(advance, state, tuple(columns), reverse=self.reverse)
+            return tuple(carried) + tuple(stacked) + tuple(written)
+        return self._finish(fn, avals, layout)

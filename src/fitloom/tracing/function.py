@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.function`: Python code over tensors, traced once for each signature and run as one program."""
+import functools
+import inspect
+import warnings
+import weakref
+
+import jax
+import numpy as np
+
+from fitloom.base import nest
+from fitloom.engine import context
+from fitloom.engine.procedure import Block
+from fitloom.engine.recording import convert_to_tensor
+from fitloom.engine.specs import TensorSpec
+from fitloom.engine.tensor import Tensor
+from fitloom.tracing.autograph import convert as convert_control_flow
+
+_EXPLAIN_AFTER = 5
+
+
+def function(func=None, input_signature=None, autograph=True, jit_compile=None, reduce_retracing=False,
+             experimental_implements=None, experimental_autograph_options=None, experimental_attributes=None,
+             experimental_relax_shapes=None, experimental_compile=None, experimental_follow_type_hints=None):
+    """Trace a Python function once for each signature; later calls run the compiled program.
+
+    A signature is the structure of the arguments, the shape and dtype of each tensor in them, and the value of
+    everything that is not a tensor. Python side effects happen while tracing only.
+
+    Args:
+        func: the function; without it, a decorator is returned.
+        input_signature: nested TensorSpecs that the arguments must match.
+        autograph: whether `if`, `while` and `for` over tensors become `tf.cond` and `tf.while_loop`.
+        jit_compile: accepted; every function here is compiled by XLA.
+        reduce_retracing: accepted; XLA compiles for one shape at a time.
+
+    Example:
+        >>> import fitloom as tf
+        >>> @tf.function
+        ... def square(x):
+        ...     return x * x
+        >>> float(square(tf.constant(3.0)))
+        9.0
+    """
+    options = {"input_signature": input_signature, "autograph": autograph, "jit_compile": jit_compile}
+    if func is None:
+        return lambda f: Function(f, **options)
+    return Function(func, **options)
+
+
+class Function:
+    """What `tf.function` returns: callable, with `python_function` and `get_concrete_function`."""
+
+    def __init__(self, python_function, input_signature=None, autograph=True, jit_compile=None):
+        self.python_function = python_function
+        self.input_signature = None if input_signature is None else tuple(input_signature)
+        self.autograph, self.jit_compile = autograph, jit_compile
+        self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
+        self._bound = weakref.WeakKeyDictionary()
+        self._converted = None
+        functools.update_wrapper(self, python_function)
+
+    def __get__(self, instance, owner):
+        if instance is None:
+            return self
+        try:
+            bound = self._bound.get(instance)
+        except TypeError:                                    # an instance without weak references or hash
+            return functools.partial(self, instance)
+        if bound is None:
+            reference = weakref.ref(instance)
+            plain = self.python_function
+
+            @functools.wraps(plain)
+            def method(*args, **kwargs):
+                return plain(reference(), *args, **kwargs)
+            method.__wrapped__ = plain
+            method.__signature__ = _without_self(plain)
+            bound = Function(method, self.input_signature, self.autograph, self.jit_compile)
+            bound._converted = self._method_body(reference)
+            self._bound[instance] = bound
+        return bound
+
+    def _method_body(self, reference):
+        plain = convert_control_flow(self.python_function) if self.autograph else self.python_function
+        return lambda *args, **kwargs: plain(reference(), *args, **kwargs)
+
+    def _body(self):
+        if self._converted is None:
+            self._converted = convert_control_flow(self.python_function) if self.autograph else self.python_function
+        return self._converted
+
+    def __call__(self, *args, **kwargs):
+        if context.functions_run_eagerly():
+            return self.python_function(*args, **kwargs)
+        block, tensors = self._specialise(args, kwargs)
+        return block(tensors)
+
+    def _specialise(self, args, kwargs):
+        if self.input_signature is not None:
+            args, kwargs = self._apply_signature(args, kwargs), {}
+        leaves = nest.flatten((args, kwargs))
+        tensors, static = [], []
+        for leaf in leaves:
+            kind = leaf.__class__
+            if kind is Tensor:
+                tensors.append(leaf)
+                static.append(_TENSOR)
+            elif isinstance(leaf, (np.ndarray, np.generic, jax.Array)):
+                tensors.append(convert_to_tensor(leaf))
+                static.append(_TENSOR)
+            elif isinstance(leaf, TensorSpec):
+                tensors.append(Tensor(np.zeros([1 if d is None else d for d in leaf.shape], leaf.dtype.numpy_dtype)))
+                static.append(_TENSOR)
+            else:
+                static.append(_Static(leaf))
+        key = (tuple(static), _structure_key((args, kwargs)))
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = self._make_block((args, kwargs), static)
+        shapes = (key, tuple(t.aval for t in tensors))
+        if shapes not in self._seen:
+            self._note_trace(shapes, tensors, block)
+        return block, tensors
+
+    def _make_block(self, structure, static):
+        outline = nest.map_structure(lambda _: None, structure)
+        values = [None if s is _TENSOR else s.value for s in static]
+        is_tensor = [s is _TENSOR for s in static]
+        body_function = self._body()
+
+        def body(*tensors):
+            given = iter(tensors)
+            args, kwargs = nest.pack_sequence_as(
+                outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
+            return body_function(*args, **kwargs)
+        return _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
+
+    def _apply_signature(self, args, kwargs):
+        bound = inspect.signature(self.python_function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = list(bound.arguments.values())
+        names = list(bound.arguments)
+        if names and inspect.signature(self.python_function).parameters[names[-1]].kind is inspect.Parameter.VAR_POSITIONAL:
+            given = given[:-1] + list(given[-1])
+        given = given[:len(self.input_signature)] if len(given) > len(self.input_signature) else given
+        if len(given) != len(self.input_signature):
+            raise TypeError(f"{self.__name__} has an input_signature of {len(self.input_signature)} arguments, but "
+                            f"received {len(given)}.")
+        return tuple(nest.map_structure_up_to(spec, _match, spec, value)
+                     for spec, value in zip(self.input_signature, given))
+
+    def _note_trace(self, shapes, tensors, block):
+        self._seen.append(shapes)
+        self._traces += 1
+        if self._traces > _EXPLAIN_AFTER and not self._explained:
+            self._explained = True
+            before, now = self._seen[-2], shapes
+            what = (f"the shapes or dtypes of its tensors changed from {list(before[1])} to {list(now[1])}"
+                    if before[0] == now[0] else "a Python argument (a number, string or object) changed its value")
+            warnings.warn(f"tf.function '{self.__name__}' was traced {self._traces} times; last because {what}. Each "
+                          "trace compiles a program: pass changing numbers as tensors, and pad batches to one shape.",
+                          stacklevel=4)
+
+    # -- inspection
+
+    def experimental_get_tracing_count(self):
+        """Return how many signatures were traced."""
+        return self._traces
+
+    def get_concrete_function(self, *args, **kwargs):
+        """Return the function specialised for arguments or TensorSpecs."""
+        if self.input_signature is not None and not args and not kwargs:
+            args = self.input_signature
+        return ConcreteFunction(self, args, kwargs)
+
+    def pretty_printed_signature(self, verbose=True):
+        """Return the signature as text."""
+        return f"{self.__name__}{inspect.signature(self.python_function)}"
+
+    @property
+    def function_spec(self):
+        """The Python signature."""
+        return inspect.signature(self.python_function)
+
+
+class _FunctionBlock(Block):
+    """One signature of a tf.function."""
+
+
+class ConcreteFunction:
+    """A tf.function fixed to one signature; call it with tensors."""
+
+    def __init__(self, function, args, kwargs):
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.structured_input_signature = (args, kwargs)
+        self.inputs = [a for a in nest.flatten((args, kwargs)) if isinstance(a, (TensorSpec, Tensor))]
+        known = all(None not in tuple(i.shape) for i in self.inputs)
+        self._layout = None
+        if known:
+            block, tensors = function._specialise(args, kwargs)
+            self._instruction = block.instruction(tuple(t.aval for t in tensors))
+            self._layout = self._instruction.layout
+
+    def __call__(self, *args, **kwargs):
+        given = [convert_to_tensor(a) for a in nest.flatten((args, kwargs))]
+        flat, values = nest.flatten((self.args, self.kwargs)), iter(given)
+        wanted = sum(isinstance(a, (TensorSpec, Tensor)) for a in flat)
+        if wanted != len(given):
+            raise TypeError(f"This concrete function takes {wanted} tensors, but received {len(given)}.")
+        leaves = [_match(a, next(values)) if isinstance(a, TensorSpec) else next(values) if isinstance(a, Tensor) else a
+                  for a in flat]
+        args, kwargs = nest.pack_sequence_as((self.args, self.kwargs), leaves)
+        return self.function(*args, **kwargs)
+
+    @property
+    def structured_outputs(self):
+        """TensorSpecs of the results."""
+        outputs = self._instruction.outputs
+        return nest.pack_sequence_as(self._layout.structure, [
+            TensorSpec(outputs[t].shape, outputs[t].dtype) if isinstance(t, int) else t.value
+            for t in self._layout.tensors])
+
+    @property
+    def variables(self):
+        """The variables the function touches."""
+        return () if self._layout is None else self._layout.variables
+
+    @property
+    def trainable_variables(self):
+        """The trainable ones of `variables`."""
+        return tuple(v for v in self.variables if v.trainable)
+
+
+class _Tensor:
+    def __repr__(self):
+        return "<tensor>"
+
+
+_TENSOR = _Tensor()
+
+
+class _Static:
+    """A Python argument as part of a signature: by value where it has one, else by identity."""
+
+    __slots__ = ("value", "key", "hash")
+
+    def __init__(self, value):
+        self.value = value
+        by_value = isinstance(value, (int, float, bool, str, bytes, type(None), complex))
+        self.key = (type(value), value) if by_value else id(value)
+        self.hash = hash(self.key)
+
+    def __hash__(self):
+        return self.hash
+
+    def __eq__(self, other):
+        return other.__class__ is _Static and self.key == other.key
+
+
+def _structure_key(structure):
+    if isinstance(structure, dict):
+        return ("dict", tuple((k, _structure_key(structure[k])) for k in nest.sorted_keys(structure)))
+    if isinstance(structure, (list, tuple)):
+        return (type(structure), tuple(_structure_key(s) for s in structure))
+    return None
+
+
+def _match(spec, value):
+    if not isinstance(spec, TensorSpec):
+        return value
+    if isinstance(value, TensorSpec):
+        return value
+    tensor = convert_to_tensor(value, dtype_hint=spec.dtype)
+    if not spec.shape.is_compatible_with(tensor.shape) or spec.dtype != tensor.dtype:
+        raise TypeError(f"The input_signature asks for {spec}, but received a tensor of shape {tuple(tensor.shape)} and "
+                        f"dtype {tensor.dtype.name}.")
+    return tensor
+
+
+def _without_self(plain):
+    signature = inspect.signature(plain)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
