@@ -1,55 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`keras.random.SeedGenerator`: a seed and a counter as a variable, so that they are saved with a model."""
+"""`keras.random.SeedGenerator`: seeds for layers, a state that is saved with the model."""
+
+from __future__ import annotations
+
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import dtypes
+from fitloom.base import naming
+from fitloom.engine import op
+
+
+@op(name="next_seed")
+def _seed_from(state):
+    """Pack the two words of a state into one seed."""
+    import jax.numpy as jnp
+
+    return (state[0].astype(jnp.uint64) << jnp.uint64(32)) | state[1].astype(jnp.uint64)
+
+
+@op(name="advance_seed")
+def _advance(state):
+    return state + np.asarray([0, 1], np.uint32)
 
 
 class SeedGenerator:
-    """Give a new seed at each call of `next`; `keras.random` functions and initializers take it as `seed=`.
+    """A sequence of seeds: `state` holds (seed, counter), and each draw counts one up.
 
     Args:
-        seed: int, or None to take one from the process's generator.
-        name: name of the state variable's owner.
+        seed: a whole number; None draws one.
 
     Example:
         >>> import fitloom as tf
-        >>> generator = tf.keras.random.SeedGenerator(seed=1)
-        >>> generator.next().numpy().tolist(), generator.next().numpy().tolist()
-        ([1, 0], [1, 1])
+        >>> generator = tf.keras.random.SeedGenerator(seed=7)
+        >>> bool(tf.reduce_all(generator.next() == generator.next()))
+        False
     """
 
     _tracked_as = "seed_generators"
 
-    def __init__(self, seed=None, name=None, **kwargs):
-        if kwargs:
-            raise ValueError(f"SeedGenerator takes `seed` and `name`, but received {sorted(kwargs)}.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise ValueError(f"`seed` must be an int >= 0 or None, but received '{seed}'.")
-        self.name = name or "seed_generator"
-        self.own_seed = None if seed is None else int(seed)
-        first = int(engine.host_generator(None).integers(0, 2**31 - 1)) if seed is None else int(seed)
-        with engine.outside():
-            self.state = engine.KerasVariable(
-                np.asarray([first & 0xFFFFFFFF, 0], np.uint32), dtype=dtypes.uint32, trainable=False,
-                name="seed_generator_state")
+    def __init__(self, seed=None, name=None, **unused):
+        if unused:
+            raise ValueError(f"Unrecognized keyword arguments of SeedGenerator: {sorted(unused)}.")
+        if seed is None:
+            seed = engine.next_host_seed() & 0x7FFFFFFF if engine.get_seed() is not None else \
+                int(np.random.SeedSequence().generate_state(1)[0]) & 0x7FFFFFFF
+        if not isinstance(seed, (int, np.integer)):
+            raise ValueError(f"SeedGenerator expected a whole number as seed, but received {seed!r}.")
+        if seed < 0:
+            raise ValueError(f"SeedGenerator expected a seed of at least 0, but received {seed}.")
+        self.name = name or naming.unique_name("seed_generator")
+        self.seed = self._initial_seed = int(seed)
+        value = np.asarray([self.seed & 0xFFFFFFFF, 0], np.uint32)
+        self.state = engine.KerasVariable(value, dtype="uint32", trainable=False, name="seed_generator_state")
 
     def next(self, ordered=True):
-        """Return the seed, two uint32, and advance the counter."""
-        current = engine.convert_to_tensor(self.state)
-        self.state.assign(current + engine.convert_to_tensor(np.asarray([0, 1], np.uint32)))
+        """Return the state, two uint32 words, and advance it."""
+        current = self.state.value if hasattr(self.state, "value") else self.state.read_value()
+        self.state.assign(_advance(current))
         return current
 
     def draw(self):
-        """Return a scalar uint64 seed for one call of a layer; it costs no variable update."""
-        return engine.draw_seed(self.own_seed)
+        """Return a seed for the drawing operations, and advance the state."""
+        return _seed_from(self.next())
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"seed": self.own_seed}
+        return {"seed": self._initial_seed}
 
     @classmethod
     def from_config(cls, config):
-        """Make a generator from `get_config()`."""
+        """Make the generator that `get_config` describes."""
         return cls(**config)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Embedding and ReversibleEmbedding: vectors for whole numbers."""
+from fitloom import ops
+from fitloom.base import dtypes
+from fitloom.layers.builtin_layer import BuiltinLayer
+from fitloom.layers.core import refuse_quantization
+
+
+class Embedding(BuiltinLayer):
+    """Look up a trained vector for each whole number.
+
+    Args:
+        input_dim: number of vectors (largest index + 1).
+        output_dim: their length.
+        embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the table.
+        mask_zero: whether index 0 is padding, which later layers skip.
+        weights: initial table (or a list that holds it).
+        lora_rank, lora_alpha, quantization_config: must be None (not implemented).
+
+    Weights: embeddings `(input_dim, output_dim)`. Inputs: integers of any shape; an axis is added at the end.
+
+    Example:
+        >>> import fitloom as tf
+        >>> tf.keras.layers.Embedding(10, 4)(tf.constant([[1, 2, 3]])).shape
+        TensorShape([1, 3, 4])
+    """
+
+    not_in_config = ("weights", "lora_rank", "lora_alpha")
+
+    def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,
+                 embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None,
+                 quantization_config=None, **kwargs):
+        input_length = kwargs.pop("input_length", None)   # Keras 2; shapes are found from the inputs
+        del input_length
+        super().__init__(**kwargs)
+        refuse_quantization(self, lora_rank, quantization_config)
+        given = weights
+        del weights
+        self.input_dim, self.output_dim = self._sizes((input_dim, output_dim), 2, "(input_dim, output_dim)")
+        self._keep({"embeddings_initializer": embeddings_initializer, "embeddings_regularizer": embeddings_regularizer,
+                    "embeddings_constraint": embeddings_constraint, "mask_zero": mask_zero,
+                    "quantization_config": quantization_config})
+        self.supports_masking = mask_zero
+        self.autocast = False
+        if given is not None:
+            self.build(None)
+            self.set_weights(given if isinstance(given, list) else [given])
+
+    def build(self, input_shape=None):
+        """Make the table."""
+        if not self.built:
+            self.embeddings = self.add_weight(
+                name="embeddings", shape=(self.input_dim, self.output_dim), initializer=self.embeddings_initializer,
+                regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
+
+    def call(self, inputs):
+        """Return the rows at the indices."""
+        if dtypes.as_dtype(inputs.dtype) not in (dtypes.int32, dtypes.int64):
+            inputs = ops.cast(inputs, "int32")
+        found = ops.gather(self.embeddings, inputs)
+        return ops.cast(found, self.compute_dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return whether each index is not 0, if `mask_zero`."""
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape):
+        """Append `output_dim`."""
+        return (*input_shape, self.output_dim)
+
+    def get_config(self):
+        """Return the constructor's arguments as plain data."""
+        return {"activity_regularizer": None, **super().get_config()}
+
+
+class ReversibleEmbedding(Embedding):
+    """An embedding that also maps vectors back to scores over the indices: `layer(x, reverse=True)`.
+
+    Args:
+        tie_weights: whether the way back uses the transposed table; else it has weights of its own.
+        reverse_dtype: dtype of the way back; None for the compute dtype.
+        logit_soft_cap: scores become `cap * tanh(scores / cap)`.
+        others: as in Embedding.
+
+    Weights: embeddings, and reverse_embeddings `(output_dim, input_dim)` unless tied.
+    """
+
+    def __init__(self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
+                 embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, reverse_dtype=None,
+                 logit_soft_cap=None, **kwargs):
+        super().__init__(input_dim, output_dim, embeddings_initializer=embeddings_initializer,
+                         embeddings_regularizer=embeddings_regularizer, embeddings_constraint=embeddings_constraint,
+                         mask_zero=mask_zero, **kwargs)
+        self.tie_weights, self.reverse_dtype, self.logit_soft_cap = tie_weights, reverse_dtype, logit_soft_cap
+
+    def build(self, inputs_shape=None):
+        """Make the table(s)."""
+        super().build(inputs_shape)
+        if not self.tie_weights:
+            self.reverse_embeddings = self.add_weight(
+                name="reverse_embeddings", shape=(self.output_dim, self.input_dim),
+                initializer=self.embeddings_initializer)
+
+    def call(self, inputs, reverse=False):
+        """Return vectors, or with `reverse` the scores `inputs @ table^T`."""
+        if not reverse:
+            return super().call(inputs)
+        kernel = ops.transpose(ops.convert_to_tensor(self.embeddings)) if self.tie_weights else self.reverse_embeddings
+        dtype = self.reverse_dtype or self.compute_dtype
+        scores = ops.matmul(ops.cast(inputs, dtype), ops.cast(kernel, dtype))
+        if self.logit_soft_cap is not None:
+            cap = float(self.logit_soft_cap)
+            scores = ops.tanh(scores / cap) * cap
+        return scores
+
+    def compute_output_shape(self, input_shape, reverse=False):
+        """Append `output_dim`, or replace the last axis by `input_dim`."""
+        return (*input_shape[:-1], self.input_dim) if reverse else (*input_shape, self.output_dim)
+
+    def get_config(self):
+        """Return the constructor's arguments as plain data."""
+        return {**super().get_config(), "quantization_config": None}
