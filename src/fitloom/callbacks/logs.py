@@ -34,8 +34,9 @@ class Logs(dict):
         pending, self._pending = self._pending, ()
         if pending:
             values = [super(Logs, self).__getitem__(key) for key in pending]
-            if all(isinstance(value, engine.Tensor) for value in values):
-                values = engine.fetch(values)
+            for value in values:                       # all copies are under way before the first is waited for
+                if isinstance(value, engine.Tensor) and hasattr(value.array, "copy_to_host_async"):
+                    value.array.copy_to_host_async()
             for key, value in zip(pending, values):
                 super().__setitem__(key, to_python(value))
         return self

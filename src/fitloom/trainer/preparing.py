@@ -60,15 +60,11 @@ def _predictions(model, x, mode):
     """Call the model on a batch without computing anything: for the shapes, and to build it."""
     inputs = _symbols(x)
     try:
-        return engine.abstract_call(model, (inputs,), {"training": False} if _takes_training(model) else {})
+        return engine.abstract_call(model, (inputs,), {"training": False})
     except NotImplementedError:
         if is_default(model, f"{mode}_step"):
             raise
         return None                      # a model that has its own step and cannot be called
-
-
-def _takes_training(model):
-    return getattr(model, "_call_has_training_arg", True)
 
 
 def _symbols(structure):

@@ -62,7 +62,7 @@ def train_step(model, data):
     """Compute the loss and its gradients, apply them, and return the metrics as a dict."""
     x, y, sample_weight = unpack_x_y_sample_weight(data)
     with GradientTape() as tape:
-        y_pred = _call(model, x, True)
+        y_pred = model(x, training=True)
         loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
         _track(model, loss, x)
         if model.optimizer is not None:
@@ -79,7 +79,7 @@ def train_step(model, data):
 def test_step(model, data):
     """Compute the loss and return the metrics as a dict."""
     x, y, sample_weight = unpack_x_y_sample_weight(data)
-    y_pred = _call(model, x, False)
+    y_pred = model(x, training=False)
     loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
     _track(model, loss, x)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
@@ -88,13 +88,7 @@ def test_step(model, data):
 def predict_step(model, data):
     """Return the predictions for a batch."""
     x, _, _ = unpack_x_y_sample_weight(data)
-    return _call(model, x, False)
-
-
-def _call(model, x, training):
-    if getattr(model, "_call_has_training_arg", True):
-        return model(x, training=training)
-    return model(x)
+    return model(x, training=False)
 
 
 def compute_loss(model, x=None, y=None, y_pred=None, sample_weight=None, training=True):
