@@ -128,15 +128,14 @@ class MeanMetricWrapper(Mean):
 
     def _update(self, y_true, y_pred, sample_weight):
         mask = engine.get_mask(y_pred)
-        values = self._fn(self._cast_true(y_true), as_tensor(y_pred, self._dtype), **self._fn_kwargs)
+        if y_pred.dtype in ("float16", "bfloat16"):
+            y_pred = ops.cast(y_pred, self._dtype)
+        values = self._fn(y_true, y_pred, **self._fn_kwargs)
         mask = both(mask, engine.get_mask(values))
         values = as_tensor(values, self._dtype)
         if mask is not None:
             engine.set_mask(values, mask)
         Mean._update(self, values, sample_weight)
-
-    def _cast_true(self, y_true):
-        return as_tensor(y_true, self._dtype)
 
     def get_config(self):
         """Return the constructor's arguments."""
