@@ -37,8 +37,8 @@ _ROOMS = {
         recompute_grad stop_gradient
     """,
     "fitloom.tracing": """
-        Graph Operation TensorArray case cond control_dependencies foldl foldr function group inside_function map_fn
-        no_op numpy_function print py_function scan switch_case tuple variable_creator_scope vectorized_map while_loop
+        TensorArray case cond control_dependencies foldl foldr function group inside_function map_fn
+        no_op numpy_function print py_function scan switch_case vectorized_map while_loop
     """,
     "fitloom.initializers.legacy": """
         constant_initializer ones_initializer random_normal_initializer random_uniform_initializer zeros_initializer
@@ -63,7 +63,7 @@ _ROOMS = {
 }
 
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
-_HOMES |= {"bool": "fitloom.base.dtypes:bool_"}  # module:name where the names differ
+_HOMES |= {"bool": "fitloom.base.dtypes:bool_", "tuple": "fitloom.ops:identity_n"}  # module:name where the names differ
 _VALUES = {"newaxis": None}
 
 __all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])  # noqa: PLE0605

@@ -18,6 +18,7 @@ from fitloom.engine.context import (  # noqa: E402
     functions_run_eagerly as functions_run_eagerly,
     run_functions_eagerly as run_functions_eagerly,
 )
+from fitloom.engine.devices import device as device  # noqa: E402
 from fitloom.engine.functional import (  # noqa: E402
     Functional as Functional,
     StepProgram as StepProgram,
@@ -26,10 +27,17 @@ from fitloom.engine.functional import (  # noqa: E402
     next_element as next_element,
     optimizer_applied as optimizer_applied,
     outside as outside,
+    outside as init_scope,
     unwrap as unwrap,
     wrap as wrap,
 )
 from fitloom.engine.instruction import STATISTICS as STATISTICS, Op as Op  # noqa: E402
+from fitloom.engine.module import (  # noqa: E402
+    IndexedSlices as IndexedSlices,
+    Module as Module,
+    VariableAggregation as VariableAggregation,
+    VariableSynchronization as VariableSynchronization,
+)
 from fitloom.engine.procedure import Block as Block, Procedure as Procedure  # noqa: E402
 from fitloom.engine.recording import (  # noqa: E402
     Operation as Operation,
@@ -68,3 +76,8 @@ def get_mask(tensor):
 def set_mask(tensor, mask):
     """Attach a Keras mask to a tensor."""
     tensor._keras_mask = mask
+
+
+def is_symbolic_tensor(tensor):
+    """Whether a tensor has no value yet: inside a traced function, or a KerasTensor."""
+    return isinstance(tensor, KerasTensor) or (isinstance(tensor, Tensor) and tensor.is_symbolic)

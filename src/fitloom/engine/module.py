@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.Module`: an object whose variables and submodules are found by looking at its attributes."""
+import enum
+
+from fitloom.base import naming, nest
+
+
+class Module:
+    """A container of variables and other modules.
+
+    Example:
+        >>> import fitloom as tf
+        >>> class Scale(tf.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.factor = tf.Variable(2.0)
+        >>> len(Scale().trainable_variables)
+        1
+    """
+
+    _TF_MODULE_IGNORED_PROPERTIES: frozenset = frozenset()
+
+    def __init__(self, name=None):
+        if name is not None and not name.replace("/", "_").isidentifier():
+            raise ValueError(f"'{name}' is not a valid module name: it must be a Python identifier.")
+        self._name = name or naming.to_snake_case(type(self).__name__)
+        self._name_scope = naming.name_scope(self._name)
+
+    name = property(lambda self: getattr(self, "_name", naming.to_snake_case(type(self).__name__)))
+    name_scope = property(lambda self: self._name_scope)
+
+    def _walk(self, seen):
+        """Yield this object's variables and modules, depth first, attributes by name."""
+        for key in sorted(vars(self)):
+            if key in self._TF_MODULE_IGNORED_PROPERTIES:
+                continue
+            for leaf in nest.flatten(vars(self)[key]):
+                if id(leaf) in seen:
+                    continue
+                if getattr(leaf.__class__, "is_variable", False):
+                    seen.add(id(leaf))
+                    yield leaf
+                elif isinstance(leaf, Module) or hasattr(leaf, "trainable_variables") and hasattr(leaf, "variables"):
+                    seen.add(id(leaf))
+                    yield leaf
+
+    def _all_variables(self, seen):
+        found, modules = [], []
+        for leaf in self._walk(seen):
+            (found if getattr(leaf.__class__, "is_variable", False) else modules).append(leaf)
+        for module in modules:
+            inner = module._all_variables(seen) if isinstance(module, Module) else module.variables
+            found += [v for v in inner if all(v is not f for f in found)]
+        return found
+
+    @property
+    def variables(self):
+        """All variables, own ones first."""
+        return tuple(self._all_variables({id(self)}))
+
+    @property
+    def trainable_variables(self):
+        """The trainable ones of `variables`."""
+        return tuple(v for v in self.variables if v.trainable)
+
+    @property
+    def non_trainable_variables(self):
+        """The others."""
+        return tuple(v for v in self.variables if not v.trainable)
+
+    @property
+    def submodules(self):
+        """All modules inside this one."""
+        found, seen, queue = [], {id(self)}, [self]
+        while queue:
+            module = queue.pop(0)
+            if not isinstance(module, Module):
+                continue
+            for leaf in module._walk(seen):
+                if not getattr(leaf.__class__, "is_variable", False):
+                    found.append(leaf)
+                    queue.append(leaf)
+        return tuple(found)
+
+    @classmethod
+    def with_name_scope(cls, method):
+        """Return the method run inside the module's name scope."""
+        def scoped(self, *args, **kwargs):
+            with self.name_scope:
+                return method(self, *args, **kwargs)
+        return scoped
+
+
+class VariableAggregation(enum.Enum):
+    """How replicas' values of a variable are combined."""
+
+    NONE, SUM, MEAN, ONLY_FIRST_REPLICA = range(4)
+
+
+class VariableSynchronization(enum.Enum):
+    """When replicas' values of a variable are combined."""
+
+    AUTO, NONE, ON_WRITE, ON_READ = range(4)
+
+
+class IndexedSlices:
+    """Rows `values` that stand at `indices` of an otherwise zero tensor.
+
+    Gradients here are dense; this type is for code that builds or accepts slices itself.
+    """
+
+    def __init__(self, values, indices, dense_shape=None):
+        self.values, self.indices, self.dense_shape = values, indices, dense_shape
+
+    dtype = property(lambda self: self.values.dtype)
+    shape = property(lambda self: self.dense_shape)
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        if self.dense_shape is None:
+            raise ValueError("An IndexedSlices without dense_shape cannot become a dense tensor.")
+        from fitloom.engine.recording import convert_to_tensor
+        shape = tuple(int(d) for d in convert_to_tensor(self.dense_shape).numpy())
+        return _densify(convert_to_tensor(self.values), convert_to_tensor(self.indices), shape=shape)
+
+
+def _densify(values, indices, shape):
+    from fitloom.engine.recording import op
+    global _DENSIFY
+    if _DENSIFY is None:
+        @op(name="densify")
+        def densify(values, indices, *, shape):
+            import jax.numpy as jnp
+            return jnp.zeros(shape, values.dtype).at[indices].add(values)
+        _DENSIFY = densify
+    return _DENSIFY(values, indices, shape=shape)
+
+
+_DENSIFY = None

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Process settings that TensorFlow scripts make before they begin (`tf.config`)."""
+import os
+
+import jax
+
+
+class _Settings:
+    soft_placement = True
+    memory_growth: dict = {}
+
+
+def _backend_started():
+    return bool(getattr(jax._src.xla_bridge, "_backends", {}))
+
+
+def set_memory_growth(device, enable):
+    """Let jax allocate GPU memory as it is needed (True) or all at once (False); before the first computation."""
+    wanted = bool(enable)
+    if getattr(device, "device_type", "GPU") == "GPU":
+        value = "false" if wanted else "true"
+        if os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true") != value and _backend_started():
+            raise RuntimeError("set_memory_growth must be called before the devices are first used; or set the "
+                               f"environment variable XLA_PYTHON_CLIENT_PREALLOCATE={value}.")
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = value
+    _Settings.memory_growth[getattr(device, "name", device)] = wanted
+
+
+def get_memory_growth(device):
+    """Return what `set_memory_growth` set (False by default)."""
+    return _Settings.memory_growth.get(getattr(device, "name", device), False)
+
+
+def set_soft_device_placement(enabled):
+    """Only True is possible: jax places operations on the device that holds their inputs."""
+    if not enabled:
+        raise NotImplementedError("Hard device placement is not supported: place values with tf.device.")
+
+
+def get_soft_device_placement():
+    """Return True."""
+    return _Settings.soft_placement
+
+
+def enable_op_determinism():
+    """Nothing to do on CPU; on GPU ask XLA for deterministic kernels. Before the first computation."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        if _backend_started() and jax.default_backend() == "gpu":
+            raise RuntimeError("enable_op_determinism must be called before the GPU is first used.")
+        os.environ["XLA_FLAGS"] = (flags + " --xla_gpu_deterministic_ops=true").strip() if _has_gpu() else flags
+
+
+def _has_gpu():
+    return _backend_started() and jax.default_backend() == "gpu" or os.path.exists("/dev/nvidia0")
+
+
+def intra_op_threads():
+    """Return 0: XLA decides."""
+    return 0
+
+
+def inter_op_threads():
+    """Return 0: XLA decides."""
+    return 0
+
+
+def set_intra_op_threads(num_threads):
+    """Only 0 (let XLA decide) is possible; limit the threads with `taskset` or XLA_FLAGS."""
+    if num_threads:
+        raise NotImplementedError("XLA's thread pool has one size for the process: start the process with "
+                                  f"`taskset -c 0-{int(num_threads) - 1} python ...` to use {int(num_threads)} threads.")
+
+
+def set_inter_op_threads(num_threads):
+    """Only 0 is possible: XLA runs one program at a time on each device."""
+    if num_threads:
+        raise NotImplementedError("XLA runs one program at a time on each device; remove this setting.")

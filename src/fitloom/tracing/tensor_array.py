@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.TensorArray`: a list of tensors that are written and read by index."""
+from fitloom.base import dtypes
+from fitloom.engine.recording import _PACK, convert_to_tensor, record
+from fitloom.engine.tensor import Tensor
+from fitloom.tracing.control_flow import known_value
+
+
+class TensorArray:
+    """A list of tensors of one dtype; each element is written once. Every write returns the array to use from then on.
+
+    Indices must be known: inside a compiled function use Python loops over it, or `tf.scan` / `tf.map_fn`.
+    """
+
+    def __init__(self, dtype, size=None, dynamic_size=None, clear_after_read=None, tensor_array_name=None, handle=None,
+                 flow=None, infer_shape=True, element_shape=None, colocate_with_first_write_call=True, name=None):
+        self._dtype, self._dynamic = dtypes.as_dtype(dtype), bool(dynamic_size)
+        count = 0 if size is None else known_value(convert_to_tensor(size))
+        self._elements = [None] * int(count)
+        self.element_shape = element_shape
+
+    dtype = property(lambda self: self._dtype)
+    dynamic_size = property(lambda self: self._dynamic)
+
+    def _position(self, index):
+        position = known_value(convert_to_tensor(index))
+        if position is None:
+            raise NotImplementedError("TensorArray needs indices that are known while the function is traced. Use "
+                                      "tf.scan or tf.map_fn for a loop over tensors.")
+        return int(position)
+
+    def write(self, index, value, name=None):
+        """Set element `index`."""
+        position = self._position(index)
+        if position >= len(self._elements):
+            if not self._dynamic:
+                raise ValueError(f"Index {position} is outside a TensorArray of size {len(self._elements)}. "
+                                 "Pass dynamic_size=True to let it grow.")
+            self._elements += [None] * (position + 1 - len(self._elements))
+        self._elements[position] = convert_to_tensor(value, dtype_hint=self._dtype)
+        return self
+
+    def read(self, index, name=None) -> Tensor:
+        """Return element `index`."""
+        position = self._position(index)
+        value = self._elements[position] if position < len(self._elements) else None
+        if value is None:
+            raise ValueError(f"Element {position} of the TensorArray was not written.")
+        return value
+
+    def size(self, name=None):
+        """Return the number of elements."""
+        return convert_to_tensor(len(self._elements))
+
+    def stack(self, name=None):
+        """Return all elements stacked along a new first axis."""
+        return _PACK(*[self.read(i) for i in range(len(self._elements))])
+
+    def unstack(self, value, name=None):
+        """Set the elements to the rows of `value`."""
+        value = convert_to_tensor(value)
+        self._elements = [value[i] for i in range(value.aval.shape[0])]
+        return self
+
+    def concat(self, name=None):
+        """Return all elements joined along their first axis."""
+        from fitloom.tracing.mapping import _CONCATENATE
+        joined = self.read(0)
+        for i in range(1, len(self._elements)):
+            joined = _CONCATENATE(joined, self.read(i))
+        return joined
+
+    def gather(self, indices, name=None):
+        """Return the elements at `indices`, stacked."""
+        return _PACK(*[self.read(i) for i in convert_to_tensor(indices).numpy()])
+
+    def identity(self):
+        """Return this array."""
+        return self
+
+    def close(self, name=None):
+        """Forget the elements."""
+        self._elements = []
+
+
+__all__ = ["TensorArray", "record"]
