@@ -88,7 +88,8 @@ class Procedure(Op):
         inputs = tuple(avals) + tuple(x.aval for x in layout.variables + layout.captures)
         if layout.seeded:
             inputs += (SEED,)
-        writes = [len(avals) + layout.variables.index(v) for v in layout.written]
+        place = {v: position for position, v in enumerate(layout.variables)}   # `==` compares elements
+        writes = [len(avals) + place[v] for v in layout.written]
         instruction = Instruction(fn, self.name, inputs, writes, effects=self.effects or bool(graph.effects))
         instruction.layout = layout
         self.instructions.append(instruction)
