@@ -24,7 +24,10 @@ def public_names(module):
 
 
 def public_objects():
-    """Yield (public path, object), each namespace after the names of its parent; absent ones yield an exception."""
+    """Yield (public path, object), each namespace after the names of its parent; absent ones yield an exception.
+
+    A module inside a namespace is a namespace if it is part of the door or named in `__all__`; else it is a file.
+    """
     import fitloom
 
     seen, queue = set(), [("tf", fitloom)]
@@ -42,7 +45,7 @@ def public_objects():
                 yield f"{path}.{name}", error
                 continue
             if isinstance(value, types.ModuleType):
-                if value.__name__.startswith("fitloom"):
+                if value.__name__.startswith("fitloom.keras.") or name in getattr(module, "__all__", ()):
                     queue.append((f"{path}.{name}", value))
                 continue
             yield f"{path}.{name}", value
