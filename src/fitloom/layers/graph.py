@@ -59,21 +59,25 @@ class Operation:
         """Return the constructor's arguments as plain data."""
         return {"name": self.name}
 
-    def _config_from_arguments(self):
-        """The configuration of a class that defines no `get_config`, from the arguments it was made with."""
-        parameters = inspect.signature(type(self).__init__).parameters
+    def _config_from_arguments(self, common=None):
+        """The configuration of a class that defines no `get_config`, from the arguments it was made with.
+
+        `common` holds what every layer has ('name', 'dtype', ...); the constructor gets back what it takes.
+        """
+        signature = inspect.signature(type(self).__init__)
+        parameters = signature.parameters
         if self._init_arguments is not None and not any(
                 p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in list(parameters.values())[1:]):
-            bound = inspect.signature(type(self).__init__).bind(None, *self._init_arguments[0],
-                                                               **self._init_arguments[1])
+            bound = signature.bind(None, *self._init_arguments[0], **self._init_arguments[1])
             bound.apply_defaults()
             config = dict(list(bound.arguments.items())[1:])
+            takes_all = False
             for parameter in parameters.values():
                 if parameter.kind is parameter.VAR_KEYWORD:
                     config.update(config.pop(parameter.name, {}))
-                    config["name"] = self.name
-            if "name" in parameters:
-                config["name"] = self.name
+                    takes_all = True
+            common = {"name": self.name} if common is None else common
+            config.update({name: value for name, value in common.items() if takes_all or name in parameters})
             return copy.deepcopy(config)
         raise NotImplementedError(
             f"{type(self).__name__} '{self.name}' was made with arguments that are not plain data (numbers, strings, "

@@ -94,6 +94,7 @@ class Layer(LayerState, Operation):
             room = cls.__module__.split(".")[1]
             registry.builtin("keras.models" if room == "models" else "keras.layers")(cls)
 
+    @default
     def __init__(self, *, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs):
         tracking.start(self)
         Operation.__init__(self, name=name)
@@ -274,7 +275,8 @@ class Layer(LayerState, Operation):
         stack, names = context.stack, naming.open_names()
         if not stack and self._has_losses():
             self._clear_losses()
-        training, outer_training = kwargs.pop("training", None), context.training
+        explicit, outer_training = kwargs.pop("training", None), context.training
+        training = explicit
         if training is None:
             training = outer_training if outer_training is not None else signature.training_default
         shared = self._push_shared(kwargs, signature) if len(self._call_context_args) > 1 or context.shared else None
@@ -289,11 +291,9 @@ class Layer(LayerState, Operation):
                 self._maybe_build(signature.bind(args, kwargs))
                 if self.input_spec is not None:
                     self._check_input(self.input_spec, args, kwargs, first)
-            if signature.has_training and training is not None:
-                kwargs["training"] = training
             if masks.any_masks() or "mask" in kwargs:
-                return self._masked_call(signature, args, kwargs)
-            return self._run(args, kwargs)
+                return self._masked_call(signature, args, kwargs, explicit)
+            return self._run(signature, args, kwargs, explicit)
         finally:
             context.training = outer_training
             if shared is not None:
@@ -301,15 +301,18 @@ class Layer(LayerState, Operation):
             stack.pop()
             names.pop()
 
-    def _run(self, args, kwargs):
+    def _run(self, signature, args, kwargs, explicit_training):
         """Compute the outputs, symbolically or for real, in the layer's precision."""
-        if any(x.__class__ is KerasTensor for x in args) or self._any_symbolic(args, kwargs):
+        if args and args[0].__class__ is KerasTensor or self._any_symbolic(args, kwargs):
+            if explicit_training is not None:
+                kwargs["training"] = explicit_training    # the graph keeps what the caller said, not what was inherited
             return self._symbolic_call(args, kwargs)
+        if signature.has_training and context.training is not None:
+            kwargs["training"] = context.training
         autocast = self._autocast_dtype
         if autocast is False:
             autocast = self._find_autocast()
-        current = engine.current_autocast()
-        if autocast == current:
+        if autocast == engine.current_autocast():
             outputs = self.call(*args, **kwargs)
         else:
             with engine.autocast_scope(autocast):
@@ -405,7 +408,7 @@ class Layer(LayerState, Operation):
             raise RuntimeError("Cannot add call-context args after the layer has been called.")
         self._call_context_args = self._call_context_args | frozenset(names)
 
-    def _masked_call(self, signature, args, kwargs):
+    def _masked_call(self, signature, args, kwargs, explicit_training):
         """A call among tensors that may have masks: find the arguments' masks, set the outputs'."""
         arguments = signature.bind(args, kwargs)
         tensors = call_signature.tensor_arguments(arguments)
@@ -421,7 +424,7 @@ class Layer(LayerState, Operation):
             previous = nest.map_structure(masks.get_mask, first)
         if not signature.has_mask and not signature.takes_anything:
             kwargs.pop("mask", None)
-        outputs = self._run(args, kwargs)
+        outputs = self._run(signature, args, kwargs, explicit_training)
         if self._supports_masking:
             self._set_output_masks(first, outputs, previous)
         elif any(m is not None for m in nest.flatten(previous)):
@@ -458,7 +461,10 @@ class Layer(LayerState, Operation):
     # ---- symbolic calls and shapes
 
     def _symbolic_call(self, args, kwargs):
-        outputs = self.compute_output_spec(*args, **kwargs)
+        given = kwargs
+        if "training" in kwargs and not self._signature.has_training:
+            given = {name: value for name, value in kwargs.items() if name != "training"}
+        outputs = self.compute_output_spec(*args, **given)
         self._clear_losses()
         self._add_node(args, kwargs, outputs)
         return outputs
@@ -569,13 +575,14 @@ class Layer(LayerState, Operation):
         raise NotImplementedError(f"Layer '{self.name}' cannot be quantized (mode={mode!r}): quantization is not "
                                   "implemented. Use a dtype policy such as 'mixed_bfloat16'.")
 
+    @default
     def get_config(self):
         """Return what `from_config` needs to make the same layer without its weights."""
         self._check_super_called()
-        if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
-            return self._config_from_arguments()
         config = {"name": self.name, "trainable": self.trainable,
                   "dtype": dtype_policy.serialize(self.dtype_policy)}
+        if is_default(self.get_config) and not is_default(type(self).__init__):
+            return self._config_from_arguments(config)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config

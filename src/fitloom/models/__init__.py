@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users hold: Model, Sequential, and what makes, copies and shows them."""
+from fitloom.layers.graph import Function as Function
+from fitloom.models.model import Functional as Functional, Model as Model, model_from_json as model_from_json
+from fitloom.models.sequential import Sequential as Sequential

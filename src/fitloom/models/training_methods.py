@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods of a model that the training loop answers for; each delegates to `fitloom.trainer`."""
+from fitloom import trainer
+from fitloom.layers.layer import Layer
+
+
+class TrainingMethods(Layer):
+    """What `Model` can do about training. The steps may be overridden; the rest need not be."""
+
+    optimizer = loss = None
+    compiled = False
+    stop_training = False
+    run_eagerly = False
+    jit_compile = "auto"
+    steps_per_execution = 1
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
+                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):
+        """Say how the model is to be trained.
+
+        Args:
+            optimizer: name or Optimizer.
+            loss: name, Loss or function; a list or dict of them for several outputs.
+            loss_weights: numbers that the losses of several outputs are multiplied with.
+            metrics: names, Metrics or functions; nested like the outputs.
+            weighted_metrics: metrics that sample weights apply to.
+            run_eagerly: run step by step in Python, for debugging.
+            steps_per_execution: batches per dispatch.
+            jit_compile: accepted for compatibility; steps are always compiled unless run eagerly.
+            auto_scale_loss: wrap the optimizer for loss scaling under 'mixed_float16'.
+        """
+        trainer.compile(self, optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
+                        weighted_metrics=weighted_metrics, run_eagerly=run_eagerly,
+                        steps_per_execution=steps_per_execution, jit_compile=jit_compile,
+                        auto_scale_loss=auto_scale_loss)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
+        """Train the model; see `fitloom.trainer.fit` for the arguments.
+
+        Returns:
+            History: `history.history` maps each log to its values by epoch.
+        """
+        return trainer.fit(self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose, callbacks=callbacks,
+                           validation_split=validation_split, validation_data=validation_data, shuffle=shuffle,
+                           class_weight=class_weight, sample_weight=sample_weight, initial_epoch=initial_epoch,
+                           steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
+                           validation_batch_size=validation_batch_size, validation_freq=validation_freq)
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
+                 return_dict=False, **kwargs):
+        """Return the loss and the metrics on data: a list, or a dict with `return_dict=True`."""
+        return trainer.evaluate(self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
+                                steps=steps, callbacks=callbacks, return_dict=return_dict, **kwargs)
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Return the outputs for all of `x` as NumPy arrays."""
+        return trainer.predict(self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """Make one training step; return the loss and the metrics."""
+        return trainer.train_on_batch(self, x, y, sample_weight=sample_weight, class_weight=class_weight,
+                                      return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Return the loss and the metrics on one batch."""
+        return trainer.test_on_batch(self, x, y, sample_weight=sample_weight, return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """Return the outputs for one batch as NumPy arrays."""
+        return trainer.predict_on_batch(self, x)
+
+    # ---- steps, to be overridden
+
+    def train_step(self, data):
+        """Train on one batch and return logs; the default uses a GradientTape, `compute_loss` and the optimizer."""
+        return trainer.train_step(self, data)
+
+    def test_step(self, data):
+        """Evaluate one batch and return logs."""
+        return trainer.test_step(self, data)
+
+    def predict_step(self, data):
+        """Return the outputs for one batch."""
+        return trainer.predict_step(self, data)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the total loss of a batch: compiled losses, added losses and regularizers."""
+        return trainer.compute_loss(self, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the compiled metrics with a batch and return all results."""
+        return trainer.compute_metrics(self, x, y, y_pred, sample_weight=sample_weight)
+
+    def get_metrics_result(self):
+        """Return {name: result} of all metrics."""
+        return trainer.get_metrics_result(self)
+
+    def reset_metrics(self):
+        """Reset the state of all metrics."""
+        trainer.reset_metrics(self)
+
+    def make_train_function(self, force=False):
+        """Return the function that `fit` calls for a batch."""
+        return trainer.make_train_function(self, force=force)
+
+    def make_test_function(self, force=False):
+        """Return the function that `evaluate` calls for a batch."""
+        return trainer.make_test_function(self, force=force)
+
+    def make_predict_function(self, force=False):
+        """Return the function that `predict` calls for a batch."""
+        return trainer.make_predict_function(self, force=force)
+
+    @property
+    def metrics(self):
+        """All metrics: the loss tracker, compiled ones, and those the model and its layers hold."""
+        return trainer.metrics(self)
+
+    @property
+    def metrics_names(self):
+        """The names of `metrics`."""
+        return trainer.metrics_names(self)
+
+    def get_compile_config(self):
+        """Return the arguments of `compile` as plain data, or None."""
+        return trainer.get_compile_config(self)
+
+    def compile_from_config(self, config):
+        """Compile as `get_compile_config` described."""
+        trainer.compile_from_config(self, config)
