@@ -232,6 +232,102 @@ from fitloom.ops.linear_algebra import (
     trace as trace,
     triangular_solve as triangular_solve,
 )
+from fitloom.ops.activations import (
+    celu as celu,
+    crelu as crelu,
+    elu as elu,
+    gelu as gelu,
+    glu as glu,
+    hard_shrink as hard_shrink,
+    hard_sigmoid as hard_sigmoid,
+    hard_silu as hard_silu,
+    hard_tanh as hard_tanh,
+    leaky_relu as leaky_relu,
+    log_softmax as log_softmax,
+    mish as mish,
+    relu as relu,
+    relu6 as relu6,
+    selu as selu,
+    silu as silu,
+    soft_shrink as soft_shrink,
+    softmax as softmax,
+    softsign as softsign,
+    sparse_plus as sparse_plus,
+    sparse_sigmoid as sparse_sigmoid,
+    sparsemax as sparsemax,
+    squareplus as squareplus,
+    swish as swish,
+    tanh_shrink as tanh_shrink,
+    threshold as threshold,
+)
+from fitloom.ops.normalizing import (
+    alpha_dropout as alpha_dropout,
+    batch_norm_inference as batch_norm_inference,
+    batch_norm_training as batch_norm_training,
+    batch_normalization as batch_normalization,
+    dense as dense,
+    dropout as dropout,
+    dropout_kernel as dropout_kernel,
+    embedding_lookup as embedding_lookup,
+    fused_batch_norm as fused_batch_norm,
+    group_norm as group_norm,
+    gru as gru,
+    layer_norm as layer_norm,
+    local_response_normalization as local_response_normalization,
+    lrn as lrn,
+    lstm as lstm,
+    relu_layer as relu_layer,
+    rms_norm as rms_norm,
+    scaled_dot_product_attention as scaled_dot_product_attention,
+    simple_rnn as simple_rnn,
+    stateless_dropout as stateless_dropout,
+    xw_plus_b as xw_plus_b,
+)
+from fitloom.ops.losses import (
+    binary_probability_cross_entropy as binary_probability_cross_entropy,
+    ctc_best_path as ctc_best_path,
+    ctc_loss as ctc_loss,
+    ctc_terms as ctc_terms,
+    l2_loss as l2_loss,
+    log_poisson_loss as log_poisson_loss,
+    nce_loss as nce_loss,
+    probability_cross_entropy as probability_cross_entropy,
+    sampled_logits as sampled_logits,
+    sampled_softmax_loss as sampled_softmax_loss,
+    sigmoid_cross_entropy_with_logits as sigmoid_cross_entropy_with_logits,
+    softmax_cross_entropy_with_logits as softmax_cross_entropy_with_logits,
+    sparse_probability_cross_entropy as sparse_probability_cross_entropy,
+    sparse_softmax_cross_entropy_with_logits as sparse_softmax_cross_entropy_with_logits,
+    weighted_cross_entropy_with_logits as weighted_cross_entropy_with_logits,
+)
+from fitloom.ops.convolving import (
+    atrous_conv2d as atrous_conv2d,
+    average_pool as average_pool,
+    avg_pool as avg_pool,
+    avg_pool1d as avg_pool1d,
+    avg_pool2d as avg_pool2d,
+    avg_pool3d as avg_pool3d,
+    conv as conv,
+    conv1d as conv1d,
+    conv1d_transpose as conv1d_transpose,
+    conv2d as conv2d,
+    conv2d_transpose as conv2d_transpose,
+    conv3d as conv3d,
+    conv3d_transpose as conv3d_transpose,
+    conv_transpose as conv_transpose,
+    convolution_nd as convolution_nd,
+    depthwise_conv as depthwise_conv,
+    depthwise_conv2d as depthwise_conv2d,
+    extract_patches as extract_patches,
+    max_pool as max_pool,
+    max_pool1d as max_pool1d,
+    max_pool2d as max_pool2d,
+    max_pool3d as max_pool3d,
+    max_pool_with_argmax as max_pool_with_argmax,
+    pool as pool,
+    separable_conv as separable_conv,
+    separable_conv2d as separable_conv2d,
+)
 from fitloom.ops.reductions import (
     argmax as argmax,
     argmin as argmin,
@@ -286,6 +382,14 @@ from fitloom.ops.shaping import (
     unstack as unstack,
     where as where,
 )
+from fitloom.ops import (  # isort: skip
+    random as random,
+)
+from fitloom.ops.generator import Generator as Generator
+from fitloom.ops.seed_generator import SeedGenerator as SeedGenerator
+from fitloom.engine import convert_to_tensor as convert_to_tensor, is_tensor as is_tensor
+from fitloom.ops.calling import host_value as host_value, static_axis as static_axis, static_int as static_int, static_ints as static_ints
+from fitloom.ops.random import draw_normal as draw_normal, draw_truncated_normal as draw_truncated_normal, draw_uniform as draw_uniform, seed_of as seed_of
 from fitloom.ops import operators as _operators
 
 _operators.install()

@@ -163,3 +163,22 @@ def static_axis(axis):
         return static_ints(axis)
     array = host_value(axis, "an axis")
     return int(array) if array.ndim == 0 else tuple(int(v) for v in array)
+
+
+def optional(fn, name):
+    """Make an operation of a function some of whose arrays may be None (None is no tensor: it becomes an attribute)."""
+
+    def present(*arrays, given, **attributes):
+        arrays = iter(arrays)
+        return fn(*[next(arrays) if there else None for there in given], **attributes)
+
+    recorded = op(present, name=name)
+
+    def call(*inputs, **attributes):
+        given = tuple([x is not None for x in inputs])
+        return recorded(*[x for x in inputs if x is not None], given=given, **attributes)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = fn.__doc__
+    call.op = recorded
+    return call

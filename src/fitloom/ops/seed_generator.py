@@ -42,8 +42,7 @@ class SeedGenerator:
         if unused:
             raise ValueError(f"Unrecognized keyword arguments of SeedGenerator: {sorted(unused)}.")
         if seed is None:
-            seed = engine.next_host_seed() & 0x7FFFFFFF if engine.get_seed() is not None else \
-                int(np.random.SeedSequence().generate_state(1)[0]) & 0x7FFFFFFF
+            seed = engine.host_generator().integers(1 << 31)  # follows set_random_seed
         if not isinstance(seed, (int, np.integer)):
             raise ValueError(f"SeedGenerator expected a whole number as seed, but received {seed!r}.")
         if seed < 0:

@@ -183,7 +183,11 @@ def fold_in(seed: jax.Array, number: int | jax.Array) -> jax.Array:
 
 
 def _key(seed):
-    return jax.random.wrap_key_data(jnp.asarray(seed, jnp.uint32), impl="threefry2x32")
+    seed = jnp.asarray(seed)
+    if seed.ndim == 0:  # one number of up to 64 bits
+        seed = seed.astype(jnp.uint64)
+        seed = jnp.stack([seed >> jnp.uint64(32), seed & jnp.uint64(0xFFFFFFFF)])
+    return jax.random.wrap_key_data(seed.astype(jnp.uint32), impl="threefry2x32")
 
 
 def _wide(dtype):
