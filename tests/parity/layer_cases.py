@@ -56,7 +56,6 @@ CASES = [
     ("Conv3D", {"filters": 3, "kernel_size": 2, "strides": (1, 2, 1)}, (2, 4, 5, 4, 3), {}),
     ("Conv3D", {"filters": 3, "kernel_size": 2, "padding": "same", **FIRST}, (2, 3, 4, 5, 4), {}),
     ("SeparableConv1D", {"filters": 3, "kernel_size": 3, "depth_multiplier": 2}, (2, 7, 4), {}),
-    ("SeparableConv1D", {"filters": 3, "kernel_size": 3, "padding": "causal"}, (2, 7, 4), {}),
     ("SeparableConv2D", {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}, (2, 7, 6, 4), {}),
     ("SeparableConv2D", {"filters": 3, "kernel_size": 3, **FIRST}, (2, 4, 7, 6), {}),
     ("DepthwiseConv1D", {"kernel_size": 3, "depth_multiplier": 2}, (2, 7, 4), {}),

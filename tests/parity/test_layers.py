@@ -9,6 +9,8 @@ import fitloom as tf
 keras = pytest.importorskip("keras")
 import jax  # noqa: E402
 
+# Keras's variables implement NumPy 1's __array__.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 RELATIVE, ABSOLUTE = 1e-5, 2e-6   # float32: sums in another order
 
 
@@ -29,7 +31,7 @@ def label(case):
 
 def numpy(x):
     """A Keras variable or array as a NumPy array."""
-    return np.array(keras.ops.convert_to_numpy(x))
+    return np.array(np.asarray(getattr(x, "value", x)))
 
 
 def listed(x):
@@ -135,5 +137,7 @@ def test_layer_equals_keras(case, rng):
     compare(ours, theirs, x, call, rng)
     shapes = [tuple(v.shape) for v in x] if isinstance(x, list) else tuple(x.shape)
     if name != "ReversibleEmbedding":
-        assert tuple(ours.compute_output_shape(shapes)) == tuple(theirs.compute_output_shape(shapes))
+        expected = theirs.compute_output_shape(shapes)   # sizes that Keras leaves open we may know
+        found = ours.compute_output_shape(shapes)
+        assert [m if n is None else n for m, n in zip(found, expected)] == list(found)
     assert ours.supports_masking == theirs.supports_masking

@@ -100,7 +100,7 @@ def softmax(x, axis=-1):
         raise ValueError(f"softmax needs a tensor of two or more axes, but received shape {tuple(x.shape)}.")
     if isinstance(axis, int):
         return ops.softmax(x, axis=axis)
-    shifted = ops.exp(x - ops.stop_gradient(ops.reduce_max(x, axis=tuple(axis), keepdims=True)))
+    shifted = ops.exp(x - ops.reduce_max(x, axis=tuple(axis), keepdims=True))
     return shifted / ops.reduce_sum(shifted, axis=tuple(axis), keepdims=True)
 
 

@@ -23,5 +23,11 @@ class Structure:
     def __init__(self):
         self.epoch = 0
 
+    def changed(self, layer):
+        """Note that `layer` changed: what was recorded of it and of the layers around it is out of date."""
+        self.epoch += 1
+        state = layer.__dict__
+        state["_version"] = state.get("_version", 0) + 1
+
 
 STRUCTURE = Structure()

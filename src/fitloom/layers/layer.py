@@ -8,7 +8,8 @@ import numpy as np
 
 from fitloom import constraints, engine, initializers, ops, regularizers
 from fitloom.base import dtypes, naming, nest, registry
-from fitloom.layers import call_signature, dtype_policy, masks, tracking
+from fitloom.engine.context import CONTEXT, SETTINGS
+from fitloom.layers import call_signature, dtype_policy, masks, replay, tracking
 from fitloom.layers.call_context import STRUCTURE, context
 from fitloom.layers.graph import Operation
 from fitloom.layers.input_spec import assert_input_compatibility
@@ -50,7 +51,7 @@ def _guarded_build(build):
         bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
         state["_build_shapes"] = dict(list(bound.items())[1:])
         self.built = True
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
         self._lock_state()
 
     guarded._guarded = True
@@ -132,7 +133,7 @@ class Layer(LayerState, Operation):
                 tracking.start(self)
             value = tracking.track(self, value)
         if self._own_class and name[0] != "_" and state.get("built"):
-            STRUCTURE.epoch += 1
+            STRUCTURE.changed(self)
         super().__setattr__(name, value)
 
     def __delattr__(self, name):
@@ -140,7 +141,7 @@ class Layer(LayerState, Operation):
         if value is not None and "_tracked_ids" in self.__dict__:
             for item in nest.flatten(value):
                 tracking.untrack(self, item)
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
         super().__delattr__(name)
 
     def __getstate__(self):
@@ -151,7 +152,7 @@ class Layer(LayerState, Operation):
         tracking.rewrap(self)
 
     def _tracking_changed(self):
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
 
     def _lock_state(self):
         self.__dict__["_tracker_locked"] = True
@@ -170,7 +171,7 @@ class Layer(LayerState, Operation):
     def dtype_policy(self, value):
         self._dtype_policy = dtype_policy.get(value)
         self.__dict__["_autocast_dtype"] = False
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
 
     def _policy(self):
         policy = self._dtype_policy
@@ -267,6 +268,10 @@ class Layer(LayerState, Operation):
     # ---- calling
 
     def __call__(self, *args, **kwargs):
+        if len(args) == 1 and not (CONTEXT.trace.inline or CONTEXT.eager or SETTINGS.eager):
+            outputs = replay.record(self, args[0], kwargs)
+            if outputs is not replay.NOT_RECORDED:
+                return outputs
         state = self.__dict__
         signature = state.get("_signature") or self._read_signature()
         if self._convert_input_args:

@@ -27,7 +27,7 @@ class LayerState:
             variable.trainable = value
         for layer in self._layers:
             layer.trainable = value
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
 
     def _collect(self, with_seeds):
         """All variables, own ones first; kept until a layer or weight is added somewhere."""

@@ -4,6 +4,7 @@ from fitloom import ops
 from fitloom.base import config
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
+from fitloom.ops import layer_kernels as kernels
 
 
 class _Pooling(BuiltinLayer):

@@ -158,5 +158,5 @@ class Normalization(BuiltinLayer):
         """Return the constructor's arguments as plain data."""
         config = super(BuiltinLayer, self).get_config()
         plain = lambda v: v if v is None or isinstance(v, (int, float)) else np.asarray(v).tolist()
-        return {**config, "axis": self.axis or None, "invert": self.invert, "mean": plain(self.input_mean),
+        return {**config, "axis": self.axis, "invert": self.invert, "mean": plain(self.input_mean),
                 "variance": plain(self.input_variance)}

@@ -84,6 +84,12 @@ class _SpatialDropout(Dropout):
         sizes, ones = tuple(inputs.shape), (1,) * self.ndim
         return (sizes[0], sizes[1], *ones) if self.data_format == "channels_first" else (sizes[0], *ones, sizes[-1])
 
+    def get_config(self):
+        """Return the constructor's arguments as plain data; as in Keras without `trainable`."""
+        config = super().get_config()
+        del config["trainable"]
+        return {**config, "dtype": self.dtype}
+
 
 class SpatialDropout1D(_SpatialDropout):
     """Dropout of whole feature maps of `(batch, steps, channels)` (Tompson et al., 2014)."""
