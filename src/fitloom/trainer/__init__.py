@@ -19,6 +19,8 @@ from fitloom.trainer.loop import (
     test_on_batch as test_on_batch,
     train_on_batch as train_on_batch,
 )
+from fitloom.trainer.programs import make_function as _make_function
+from fitloom.trainer.py_dataset import PyDataset as PyDataset
 from fitloom.trainer.steps import (
     compute_loss as compute_loss,
     compute_metrics as compute_metrics,
@@ -29,3 +31,18 @@ from fitloom.trainer.steps import (
     unpack_x_y_sample_weight as unpack_x_y_sample_weight,
 )
 from fitloom.trainer.validation import check_data as check_data
+
+
+def make_train_function(model, force=False):
+    """Return a function that trains on the next batch of an iterator and returns the logs."""
+    return _make_function(model, "train", force)
+
+
+def make_test_function(model, force=False):
+    """Return a function that evaluates the next batch of an iterator and returns the logs."""
+    return _make_function(model, "test", force)
+
+
+def make_predict_function(model, force=False):
+    """Return a function that predicts the next batch of an iterator."""
+    return _make_function(model, "predict", force)

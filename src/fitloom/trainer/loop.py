@@ -4,18 +4,18 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, nest
-from fitloom.callbacks import CallbackList
+from fitloom.callbacks import CallbackList, backup
 from fitloom.callbacks.logs import Logs
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
 from fitloom.trainer.programs import program_for
 
 
-def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, keep=None):
+def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, keep=None, resume=None):
     """Run all batches of an epoch; return the last logs. Values stay on the device until somebody reads them."""
     begin, end = callbacks.listeners(mode, "begin"), callbacks.listeners(mode, "end")
     logs = {}
-    for first, last, run in program.work(source, callbacks.wants_every_batch(mode), group):
+    for first, last, run in program.work(source, callbacks.wants_every_batch(mode), group, resume):
         for hook in begin:
             hook(first, logs={})
         result = run()
@@ -48,16 +48,21 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
     hold(model, "stop_training", False)
     hold(model, "_validation_later", held_back is not None and validation_freq != 1)
+    hold(model, "_callbacks", callbacks)
     callbacks.on_train_begin()
+    resume = model.__dict__.pop("_resume", None)                       # set by BackupAndRestore
+    if resume is not None:
+        backup.resume(model, resume, callbacks)
+        initial_epoch = resume["epoch"]
     logs = {}
     for epoch in range(initial_epoch, epochs):
-        model.reset_metrics()
+        resume = preparing.begin_epoch(model, resume)
         callbacks.on_epoch_begin(epoch)
         program = program_for(model, "train")
         logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
-                         lambda: model.stop_training)
+                         lambda: model.stop_training, resume=resume)
         source.finish_epoch()
-        logs = dict(logs)                                   # device to host: once an epoch
+        resume, logs = None, dict(logs)                     # device to host: once an epoch
         if held_back is not None and _due(epoch, validation_freq):
             results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
             logs.update({"val_" + name: value for name, value in results.items()})

@@ -31,6 +31,8 @@ class Program:
         self.eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
         self.signature = signature_of(model)
         self.pads = can_pad(model, mode)
+        maker = f"make_{mode}_function"        # an own one takes an iterator and runs as it is
+        self.custom = None if is_default(model, maker) else getattr(model, maker)()
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
         self.seconds = None            # measured time of a step
@@ -44,6 +46,8 @@ class Program:
 
     def __call__(self, data, mask=None):
         """Run one batch; return the logs or predictions, still on the device."""
+        if self.custom is not None:
+            return self.custom(iter([engine.wrap(nest.map_structure(_device, data))]))
         if self.eager:
             with engine.eager_scope():
                 return self._step(engine.wrap(nest.map_structure(_device, data)), _device(mask))
@@ -64,26 +68,30 @@ class Program:
 
     # -- an epoch
 
-    def work(self, source, every_batch, group):
+    def work(self, source, every_batch, group, resume=None):
         """Yield (first step, last step, run) for an epoch: `run()` computes these steps and returns the last logs.
 
         Args:
             source: where the batches come from.
             every_batch: somebody listens to single batches (or groups of `group`).
             group: steps_per_execution.
+            resume: None, or the backup in whose epoch we go on: its 'step' batches are skipped.
         """
         if self.loops(source):
-            yield from self._resident(source, every_batch, group)
+            yield from self._resident(source, every_batch, group, resume)
         else:
-            yield from self._streamed(source, group)
+            yield from self._streamed(source, group, resume)
 
     def loops(self, source):
         """Whether the batches are gathered on the device, many steps a dispatch."""
-        return (source.in_memory and not self.eager and self.mode != "predict"
+        return (source.in_memory and not self.eager and self.custom is None and self.mode != "predict"
                 and source.bytes() <= RESIDENT_BYTES and not self.convolves)
 
-    def _streamed(self, source, group):
+    def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
+        if resume is not None:
+            first = sum(1 for _ in itertools.islice(batches, resume["step"]))
+            engine.restore_stream(resume["stream_now"])
         while True:
             batch = next(batches, None)
             if batch is None:
@@ -110,8 +118,11 @@ class Program:
         self._dispatched = 1
         return self(batch)
 
-    def _resident(self, source, every_batch, group):
-        order, size = source.order(), source.full_batch
+    def _resident(self, source, every_batch, group, resume):
+        order, size, first = source.order(), source.full_batch, 0
+        if resume is not None:
+            first = resume["step"]
+            engine.restore_stream(resume["stream_now"])
         total = -(-len(order) // size)
         whole = total if self.pads or len(order) % size == 0 else total - 1
         mask = len(order) % size != 0 and self.pads
@@ -121,7 +132,6 @@ class Program:
             index = engine.to_device(np.ascontiguousarray(rows, np.int32).reshape(whole, size))
             lanes = np.arange(size, dtype=np.int32)
             limit = np.int32(len(order)) if mask else None
-            first = 0
             while first < whole:
                 count = min(group if every_batch else self._pace(group), whole - first)
 
@@ -132,7 +142,7 @@ class Program:
                     return logs
                 yield first, first + count - 1, run
                 first += count
-        if whole < total:
+        if first <= whole < total:
             rest = order[whole * size:]
             yield whole, whole, lambda: self(source.cut(rest))
 
@@ -207,6 +217,15 @@ def is_default(model, name) -> bool:
     """Whether the model's class left a step to us."""
     method = getattr(type(model), name, None)
     return method is not None and method.__module__.partition(".")[0] == "fitloom"
+
+
+def make_function(model, mode, force=False):
+    """Return (and keep as `model.<mode>_function`) a function that runs the next batch of an iterator."""
+    name = f"{mode}_function"
+    if model.__dict__.get(name) is None or force:
+        program = Program(model, mode) if force else program_for(model, mode)
+        model.__dict__[name] = lambda iterator: program(next(iterator))
+    return model.__dict__[name]
 
 
 def can_pad(model, mode) -> bool:
