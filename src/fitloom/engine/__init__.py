@@ -53,6 +53,7 @@ from fitloom.engine.seeds import (  # noqa: E402
     next_host_seed as next_host_seed,
     restore_stream as restore_stream,
     seed_scope as seed_scope,
+    set_random_seed as set_random_seed,
     set_seed as set_seed,
     stream_state as stream_state,
 )
@@ -62,7 +63,11 @@ from fitloom.engine.specs import (  # noqa: E402
     type_spec_from_value as type_spec_from_value,
 )
 from fitloom.engine.store import pack as pack, to_device as to_device  # noqa: E402
-from fitloom.engine.symbolic import KerasTensor as KerasTensor, install_hook as install_hook  # noqa: E402
+from fitloom.engine.symbolic import (  # noqa: E402
+    KerasTensor as KerasTensor,
+    install_hook as install_hook,
+    is_keras_tensor as is_keras_tensor,
+)
 from fitloom.engine.tensor import Tensor as Tensor  # noqa: E402
 from fitloom.engine.trace import forget_programs as forget_programs  # noqa: E402
 from fitloom.engine.variable import KerasVariable as KerasVariable, Variable as Variable  # noqa: E402

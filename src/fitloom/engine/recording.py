@@ -39,7 +39,7 @@ def op(fn=None, *, name=None, same_dtype=False, host=None, effects=False):
     """
     if fn is None:
         return lambda f: Operation(f, name, same_dtype, host, effects)
-    return Operation(fn, name, same_dtype, host, effects)
+    return symbolic.enter(Operation(fn, name, same_dtype, host, effects))
 
 
 def record(operation, inputs, attributes=()):

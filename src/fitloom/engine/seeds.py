@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers are f(seed, counter): two integers on the host, so a run resumes with the same numbers."""
+import random
 import secrets
 
 import numpy as np
@@ -84,6 +85,16 @@ def _mix(seed):
     seed = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)
     seed = ((seed ^ (seed >> 27)) * 0x94D049BB133111EB) & ((1 << 64) - 1)
     return (seed ^ (seed >> 31)) & _MASK
+
+
+def set_random_seed(seed):
+    """Seed Python's `random`, NumPy and our own random numbers (`tf.keras.utils.set_random_seed`)."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+        raise ValueError(f"Expected `seed` argument to be an integer. Received: seed={seed!r} (of type "
+                         f"{type(seed).__name__})")
+    random.seed(int(seed))
+    np.random.seed(int(seed) & 0xFFFFFFFF)
+    set_seed(int(seed))
 
 
 set_seed(None)

@@ -75,3 +75,24 @@ class _Hook:
 def install_hook(call):
     """Install `call(operation, inputs, attributes) -> KerasTensor(s)`."""
     _Hook.call = staticmethod(call)
+
+
+TABLE: dict = {}   # key -> operation: what the configuration of a graph may name
+
+
+def enter(operation):
+    """Give an operation its key, a name that is the same in every process: 'add', 'ops.shaping.stack'."""
+    module = getattr(operation.fn, "__module__", None) or ""
+    key = operation.name if not module.startswith("fitloom.") else f"{module[len('fitloom.'):]}.{operation.name}"
+    count = 1
+    while key in TABLE:
+        count += 1
+        key = f"{key.partition('#')[0]}#{count}"
+    operation.key = key
+    TABLE[key] = operation
+    return operation
+
+
+def is_keras_tensor(x) -> bool:
+    """Whether `x` is a symbolic tensor of the functional API."""
+    return isinstance(x, KerasTensor)

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.keras.callbacks`: names only."""
+from fitloom.callbacks import (
+    BackupAndRestore as BackupAndRestore,
+    Callback as Callback,
+    CallbackList as CallbackList,
+    CSVLogger as CSVLogger,
+    EarlyStopping as EarlyStopping,
+    History as History,
+    LambdaCallback as LambdaCallback,
+    LearningRateScheduler as LearningRateScheduler,
+    ModelCheckpoint as ModelCheckpoint,
+    ProgbarLogger as ProgbarLogger,
+    ReduceLROnPlateau as ReduceLROnPlateau,
+    RemoteMonitor as RemoteMonitor,
+    SwapEMAWeights as SwapEMAWeights,
+    TensorBoard as TensorBoard,
+    TerminateOnNaN as TerminateOnNaN,
+)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.keras.utils`: names only."""
+from fitloom.base.config import (
+    disable_interactive_logging as disable_interactive_logging,
+    enable_interactive_logging as enable_interactive_logging,
+    is_interactive_logging_enabled as is_interactive_logging_enabled,
+)
+from fitloom.base.dtypes import standardize_dtype as standardize_dtype
+from fitloom.base.registry import (
+    custom_object_scope as CustomObjectScope,  # noqa: N812
+    custom_object_scope as custom_object_scope,
+    get_custom_objects as get_custom_objects,
+    get_registered_name as get_registered_name,
+    get_registered_object as get_registered_object,
+    register_keras_serializable as register_keras_serializable,
+)
+from fitloom.base.serialization import (
+    deserialize_keras_object as deserialize_keras_object,
+    serialize_keras_object as serialize_keras_object,
+)
+from fitloom.callbacks import Progbar as Progbar
+from fitloom.data.arrays import (
+    normalize as normalize,
+    pad_sequences as pad_sequences,
+    split_dataset as split_dataset,
+    to_categorical as to_categorical,
+)
+from fitloom.datasets.download import get_file as get_file
+from fitloom.engine import is_keras_tensor as is_keras_tensor, set_random_seed as set_random_seed
+from fitloom.trainer import (
+    PyDataset as PyDataset,
+    PyDataset as Sequence,
+    check_data as check_data,
+    pack_x_y_sample_weight as pack_x_y_sample_weight,
+    unpack_x_y_sample_weight as unpack_x_y_sample_weight,
+)
