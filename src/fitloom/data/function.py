@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's functions: run once for many elements where they trace, element by element where they do not."""
+import inspect
+import logging
+
+import jax
+import numpy as np
+
+from fitloom import (
+    engine,
+    ops,  # noqa: F401  (the operators of Tensor)
+)
+from fitloom.data import structure
+from fitloom.data.plan import POSITIONS
+from fitloom.data.structure import TensorSpec
+from fitloom.engine.context import CLOSED, CONTEXT
+from fitloom.engine.inline import InlineTrace
+
+LOGGER = logging.getLogger("fitloom.data")
+PROGRAMS = 16              # signatures of one function after which elements are run one by one
+_SEED = jax.ShapeDtypeStruct((), np.dtype(np.uint64))
+UNSET = object()            # a structure nobody has seen yet
+_PROBES = (2, 3)           # sizes put in the place of unknown dimensions
+
+
+class Untraceable(Exception):
+    """The function needs values: a Python branch, NumPy, strings, files, nested datasets."""
+
+
+class Signature:
+    """What tracing the function for one set of input shapes found out."""
+
+    __slots__ = ("variables", "seeded", "structure", "outputs", "program", "single", "rows")
+
+
+class Function:
+    """A function of the user over elements.
+
+    Args:
+        call: takes the element as TensorFlow passes it: a tuple as several arguments.
+        name: the transformation, such as 'map', for messages.
+        like: something that nests like the elements, or None where it is not known yet.
+        seed: of the random operations inside; each element's numbers depend on (seed, iteration, position).
+    """
+
+    def __init__(self, call, name, like=None, seed=None):
+        if not callable(call):
+            raise TypeError(f"Dataset.{name} expected a function, but received {type(call).__name__}.")
+        self.call, self.name, self.like, self.seed = call, name, like, seed
+        self.signatures, self.blocked, self.structure, self.noted = {}, None, UNSET, False
+        self.pack = None if like is None else structure.packer(like)
+
+    def nests(self, like):
+        """Say what the elements nest like."""
+        self.like, self.pack = like, structure.packer(like)
+
+    # -- one element
+
+    def element(self, flat, number):
+        """Apply to one flat element; return flat NumPy results. Compiled where the function traces."""
+        if self.blocked is None:
+            try:
+                return self._compiled(flat, number)
+            except Untraceable:
+                pass
+        result = structure.listed(self.value(flat, number))
+        if self.structure is UNSET:
+            self.structure = structure.skeleton(result)
+        return structure.split(result)[1]
+
+    def _compiled(self, flat, number):
+        signature = self.signature(tuple([(getattr(c, "shape", None), getattr(c, "dtype", None)) for c in flat]))
+        if signature.single is None:
+            signature.single = jax.jit(self._many(signature))
+        seed = np.uint64(0)
+        if signature.seeded:
+            seed = self.seeds(number, 1)[0]
+        values = [v.store.member(v.index) for v in signature.variables]
+        try:
+            with on_host():
+                return tuple([np.asarray(r) for r in signature.single(values, seed, *flat)])
+        except Exception as error:
+            self.annotate(error, number)
+            raise
+
+    def value(self, flat, number):
+        """Apply to one flat element; return what the function returned."""
+        arguments = self.pack([structure.to_tensor(c) for c in flat])
+        before, CONTEXT.trace = CONTEXT.trace, CLOSED
+        try:
+            with engine.seed_scope(self.seed_of(number)):
+                result = self.call(*arguments) if type(arguments) is tuple else self.call(arguments)
+            if not CONTEXT.trace.closed:
+                CONTEXT.trace.flush()
+            return result
+        except StopIteration as error:
+            raise RuntimeError(f"The function of Dataset.{self.name} raised StopIteration, which would have looked "
+                               "like the end of the data.") from error
+        except Exception as error:
+            self.annotate(error, number)
+            raise
+        finally:
+            CONTEXT.trace = before
+
+    def annotate(self, error, number=None):
+        """Note on an exception of the user's which transformation and element it came from."""
+        where = f"element {number & ((1 << POSITIONS) - 1)}" if number is not None else "its first element"
+        note = f"This happened in Dataset.{self.name}({self.described()}), at {where} of its input."
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+
+    def described(self):
+        """Return the function's name and place, for messages."""
+        name = getattr(self.call, "__name__", type(self.call).__name__)
+        code = getattr(self.call, "__code__", None)
+        return f"{name}, {code.co_filename}:{code.co_firstlineno}" if code is not None else name
+
+    def seed_of(self, number):
+        """Return the seed of one element."""
+        return (self.seed or 0) * 0x9E3779B97F4A7C15 + number & ((1 << 64) - 1)
+
+    # -- many elements
+
+    def signature(self, avals) -> Signature:
+        """Trace the function for one element of these (shape, dtype) pairs.
+
+        Raises:
+            Untraceable: it has to be run element by element.
+        """
+        found = self.signatures.get(avals)
+        if found is None:
+            if self.blocked is not None:
+                raise self.blocked
+            if len(self.signatures) >= PROGRAMS:
+                self.blocked = Untraceable("its input changes shape all the time")
+                self.note(self.blocked)
+                raise self.blocked
+            try:
+                found = self.signatures[avals] = self._trace(avals)
+            except Untraceable as error:
+                self.blocked = error
+                self.note(error)
+                raise
+        return found
+
+    def note(self, error):
+        """Say once that elements are run one by one."""
+        if not self.noted:
+            self.noted = True
+            LOGGER.info("Dataset.%s(%s) runs element by element: %s.", self.name, self.described(), error)
+
+    def _trace(self, avals):
+        for _, dtype in avals:
+            if dtype == structure.STRING or dtype is None:
+                raise Untraceable("it takes strings or nested values")
+        signature = Signature()
+        specs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in avals]
+        found, outputs = {}, {}
+
+        def probe(seed, *arrays):
+            trace = InlineTrace(seed=seed, discover=True)
+            results = self._body(trace, arrays, outputs)
+            found.update(trace.discovered)
+            if trace.written:
+                raise Untraceable("it changes a variable")
+            signature.seeded = trace.draws > 0
+            return results
+
+        before, CONTEXT.trace = CONTEXT.trace, CLOSED
+        try:
+            with engine.seed_scope(0):
+                jaxpr = jax.make_jaxpr(probe)(_SEED, *specs)
+        except Untraceable:
+            raise
+        except Exception as error:
+            raise Untraceable(f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+                              ) from error
+        finally:
+            CONTEXT.trace = before
+        if any(_calls_back(e) for e in jaxpr.jaxpr.eqns):
+            raise Untraceable("it calls Python from a compiled program")
+        signature.variables = tuple(found)
+        signature.structure = outputs["structure"]
+        signature.outputs = [(tuple(a.shape), np.dtype(a.dtype)) for a in jaxpr.out_avals]
+        signature.rows, signature.program, signature.single = 0, None, None
+        if self.structure is UNSET:
+            self.structure = signature.structure
+        return signature
+
+    def _body(self, trace, arrays, outputs=None):
+        with trace:
+            arguments = self.pack([engine.Tensor(a) for a in arrays])
+            result = self.call(*arguments) if type(arguments) is tuple else self.call(arguments)
+            result = structure.listed(result)
+            leaves = []
+            for leaf in structure.flatten(result):
+                if structure.is_opaque(leaf) or leaf is None:
+                    raise Untraceable("it returns nested values")
+                leaf = engine.convert_to_tensor(leaf)
+                array = trace.array_of(leaf)
+                if getattr(array, "dtype", None) == structure.STRING:
+                    raise Untraceable("it returns strings")
+                leaves.append(array)
+            trace.close()
+        if outputs is not None:
+            outputs["structure"] = structure.skeleton(result)
+        return leaves
+
+    def rows(self, columns, count, number):
+        """Apply to `count` elements stacked in flat columns; `number` is the first one's. Return flat columns.
+
+        Fewer rows than the largest call so far are padded, so that one program serves and every row is computed
+        the same way wherever it stands.
+        """
+        signature = self.signature(tuple([(c.shape[1:], c.dtype) for c in columns]))
+        if signature.program is None:
+            signature.program = jax.jit(jax.vmap(self._many(signature),
+                                                 in_axes=(None, 0 if signature.seeded else None) + (0,) * len(columns)))
+        if count > signature.rows:
+            signature.rows = count
+        missing = signature.rows - count
+        if missing:
+            columns = [np.concatenate([c, np.broadcast_to(c[-1:], (missing,) + c.shape[1:])]) for c in columns]
+        seeds = np.uint64(0)
+        if signature.seeded:
+            seeds = self.seeds(number, signature.rows)
+        values = [v.store.member(v.index) for v in signature.variables]
+        try:
+            with on_host():
+                results = signature.program(values, seeds, *columns)
+        except Exception as error:
+            self.annotate(error, number)
+            raise
+        results = [np.asarray(r) for r in results]
+        return tuple([r[:count] for r in results] if missing else results)
+
+    def seeds(self, number, count):
+        """Return the seeds of elements number, number + 1, ..."""
+        base = np.uint64(self.seed_of(0))
+        with np.errstate(over="ignore"):
+            return base + np.uint64(number) + np.arange(count, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
+
+    def _many(self, signature):
+        def one(values, seed, *arrays):
+            return self._body(InlineTrace(dict(zip(signature.variables, values)), seed=seed), arrays)
+        return one
+
+    # -- specs
+
+    def spec(self, spec):
+        """Return the spec of the results for a structure of specs, or None where only running the function tells."""
+        flat = structure.flatten(spec)
+        if not all(isinstance(s, TensorSpec) and s.shape.rank is not None for s in flat):
+            return None
+        try:
+            found = [self._outputs(flat, fill) for fill in _PROBES]
+        except Untraceable:
+            return None
+        first, second = found
+        if first[0] is None and second[0] is None and len(first[1]) != len(second[1]):
+            return None
+        leaves = []
+        for (shape, dtype), (other, _) in zip(first[1], second[1]):
+            dims = [a if a == b else None for a, b in zip(shape, other)] if len(shape) == len(other) else None
+            leaves.append(TensorSpec(dims, dtype))
+        return structure.pack(first[0], leaves)
+
+    def _outputs(self, specs, fill):
+        known = all(s.shape.is_fully_defined() for s in specs)
+        avals = tuple([(tuple(fill if d is None else d for d in s.shape.as_list()), s.dtype.numpy_dtype)
+                       for s in specs])
+        signature = self.signature(avals) if known else self._trace(avals)
+        return signature.structure, signature.outputs
+
+
+def _calls_back(equation):
+    if "callback" in equation.primitive.name:
+        return True
+    for parameter in equation.params.values():
+        for inner in parameter if isinstance(parameter, (tuple, list)) else (parameter,):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns") and any(_calls_back(e) for e in inner.eqns):
+                return True
+    return False
+
+
+class _Host:
+    device = False                    # not asked yet; None: the default device is the host
+
+
+def on_host():
+    """Return a context in which programs run on the host's processor, whatever the default device is."""
+    if _Host.device is False:
+        _Host.device = None if jax.default_backend() == "cpu" else jax.devices("cpu")[0]
+    return jax.default_device(_Host.device) if _Host.device is not None else _NOTHING
+
+
+class _Nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+_NOTHING = _Nothing()
+
+
+def check_arguments(call, spec, name):
+    """Raise unless the function takes as many arguments as an element has components."""
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return
+    arguments = spec if type(spec) is tuple else (spec,)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        shape = "one argument" if len(arguments) == 1 else f"{len(arguments)} arguments"
+        raise TypeError(f"Dataset.{name} calls its function with {shape}, one for each component of an element "
+                        f"{structure.outline(spec)}, but {getattr(call, '__name__', call)}{signature} does not take "
+                        f"them: {error}.") from None
+
+
+__all__ = ["Function", "Untraceable", "check_arguments", "on_host"]

@@ -1,0 +1,643 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that act on one input, element by element: map, filter, take, skip, shard, repeat, shuffle, scan..."""
+import numpy as np
+
+from fitloom.data import structure
+from fitloom.data.access import MappedAccess, stack, uniform
+from fitloom.data.function import UNSET, Untraceable
+from fitloom.data.order import Buffer, Repeated, Shuffled, Slice
+from fitloom.data.plan import (
+    BY_ROWS,
+    END,
+    INFINITE,
+    POSITIONS,
+    UNKNOWN,
+    Flow,
+    Node,
+    Run,
+    resume,
+    rows_of,
+    snapshot,
+    start,
+)
+from fitloom.data.threads import Workers, worker_count
+
+
+class Wrapper(Flow):
+    """A flow over one other; its state begins with the other's."""
+
+    def __init__(self, node, run):
+        self.node, self.run, self.source = node, run, None
+
+    def begin(self):
+        self.source = start(self.node.inputs[0], self.run)
+
+    def state(self):
+        return (snapshot(self.source), *self.own_state())
+
+    def own_state(self):
+        """Return this flow's own integers."""
+        return ()
+
+    def restore(self, state):
+        self.source = resume(self.node.inputs[0], self.run, state[0])
+        self.restore_own(*state[1:])
+
+    def restore_own(self, *own):
+        """Take this flow's own integers back."""
+
+    def close(self):
+        if self.source is not None:
+            self.source.close()
+
+
+class Map(Node):
+    """A function of the user on each element."""
+
+    name = "map"
+
+    def __init__(self, source, function, parallel=None, deterministic=None):
+        super().__init__(source)
+        self.function, self.parallel, self.deterministic = function, parallel, deterministic
+        self._spec = None
+
+    def _prepare(self):
+        if self.function.pack is None:
+            self.function.nests(self.inputs[0].like())
+        return self.function
+
+    def like(self):
+        return self.function.structure if self.function.structure is not UNSET else self.element_spec()
+
+    def element_spec(self, peek=True):
+        if self._spec is None:
+            spec = self.inputs[0].element_spec(peek)
+            if spec is None:
+                return None
+            self._prepare()
+            self._spec = self.function.spec(spec)
+            if self._spec is None and peek:
+                self._spec = peeked_spec(self)
+        return self._spec
+
+    def access(self):
+        source = self.inputs[0].access()
+        if source is None or not source.size:
+            return None
+        self._prepare()
+        flat = structure.flatten(self.inputs[0].element_spec())
+        try:
+            self.function.signature(tuple([(tuple(s.shape.as_list()), s.dtype.numpy_dtype) for s in flat]))
+        except Untraceable:
+            return None
+        return MappedAccess(source, self.function)
+
+    def order(self, run):
+        return self.inputs[0].order(run)
+
+    def flow(self, run):
+        count = worker_count(self.parallel, run.options)
+        return ParallelMapFlow(self, run, count) if count > 1 else MapFlow(self, run)
+
+
+def peeked_spec(node):
+    """Find the spec of a node's elements by computing the first two."""
+    flow = start(node, Run(peek=True))
+    try:
+        elements = flow.pull_many(2)
+    finally:
+        flow.close()
+    if not elements:
+        return None
+    specs = [structure.spec_of(c) for c in elements[0]]
+    for other in elements[1:]:
+        specs = [structure.unify(s, structure.spec_of(c)) for s, c in zip(specs, other)]
+    return structure.pack(node.function.structure, specs)
+
+
+class MapFlow(Wrapper):
+    """Elements one after the other."""
+
+    def __init__(self, node, run):
+        super().__init__(node, run)
+        self.function, self.number = node.function, node.next_row_iteration(run) << POSITIONS
+
+    def pull(self):
+        element = self.source.pull()
+        if element is END:
+            return END
+        number = self.number
+        self.number = number + 1
+        if self.function.pack is None:
+            self.node._prepare()
+        return self.function.element(element, number)
+
+    def pull_block(self, count):
+        """Apply the function to many elements in one call, where it traces and they are of one shape."""
+        if self.function.blocked is not None:
+            return super().pull_block(count)
+        columns, elements, found = self.source.pull_block(count)
+        if not found:
+            return None, [], 0
+        number = self.number
+        self.number = number + found
+        self.node._prepare()
+        if columns is not None:
+            try:
+                return self.function.rows(columns, found, number), None, found
+            except Untraceable:
+                elements = list(zip(*map(rows_of, columns)))
+        results = [self.function.element(element, number + i) for i, element in enumerate(elements)]
+        return (stack(results), None, found) if uniform(results) else (None, results, found)
+
+    def skip(self, count):
+        skipped = self.source.skip(count)
+        self.number += skipped
+        return skipped
+
+    def own_state(self):
+        return (self.number,)
+
+    def restore_own(self, number):
+        self.number = number
+
+
+class ParallelMapFlow(MapFlow):
+    """Elements in order, computed by threads some elements ahead."""
+
+    def __init__(self, node, run, count):
+        super().__init__(node, run)
+        self.count, self.workers, self.ahead, self.ended = count, None, [], False
+        self.seen = None                                    # the source's snapshot as the consumer knows it
+
+    def pull(self):
+        if self.workers is None:
+            self.workers = Workers(self.count, f"Dataset.{self.node.name}({self.function.described()})")
+        while not self.ended and len(self.ahead) < 2 * self.count:
+            element = self.source.pull()
+            if element is END:
+                self.ended = True
+                break
+            number = self.number + len(self.ahead)
+            self.node._prepare()
+            task = self.workers.submit(self.function.element, element, number)
+            self.ahead.append((task, snapshot(self.source)))
+        if not self.ahead:
+            return END
+        task, after = self.ahead.pop(0)
+        self.number += 1
+        self.seen = after
+        return task.result()
+
+    def pull_block(self, count):
+        if self.function.blocked is None and not self.ahead and not self.ended:
+            block = super().pull_block(count)
+            self.seen = snapshot(self.source)
+            return block
+        return Flow.pull_block(self, count)
+
+    def skip(self, count):
+        if self.ahead:
+            return Flow.skip(self, count)
+        skipped = super().skip(count)
+        if skipped:
+            self.seen = snapshot(self.source)
+        return skipped
+
+    def state(self):
+        return (self.seen if self.seen is not None else snapshot(self.source), self.number)
+
+    def restore_own(self, number):
+        self.number, self.ahead, self.ended, self.seen = number, [], False, None
+
+    def close(self):
+        if self.workers is not None:
+            self.workers.close()
+        super().close()
+
+
+class Filter(Node):
+    """The elements for which a function is true."""
+
+    name = "filter"
+
+    def __init__(self, source, function):
+        super().__init__(source)
+        self.function = function
+
+    def element_spec(self, peek=True):
+        return self.inputs[0].element_spec(peek)
+
+    def cardinality(self):
+        return INFINITE if self.inputs[0].cardinality() == INFINITE else UNKNOWN
+
+    _prepare = Map._prepare
+
+    def flow(self, run):
+        return FilterFlow(self, run)
+
+
+class FilterFlow(MapFlow):
+    """Chosen elements. Predicates that trace are computed for a stretch of elements in one call."""
+
+    stretch = 32
+
+    def __init__(self, node, run):
+        super().__init__(node, run)
+        self.ready, self.at, self.before = [], 0, None      # a stretch with its verdicts; where in it we are
+
+    def pull(self):
+        while True:
+            while self.at < len(self.ready):
+                element, verdict = self.ready[self.at]
+                self.at += 1
+                self.number += 1
+                if verdict is None:
+                    verdict = self._verdict(element)
+                if verdict:
+                    return element
+            if not self._fetch():
+                return END
+
+    def _fetch(self):
+        self.before, self.at = snapshot(self.source), 0
+        elements = self.source.pull_many(self.stretch if self.source.kind == BY_ROWS else 1)
+        if elements:
+            self.node._prepare()
+        verdicts = [None] * len(elements)
+        if len(elements) > 1:
+            if uniform(elements):
+                try:
+                    columns = self.function.rows(stack(elements), len(elements), self.number)
+                    verdicts = columns[0].reshape(len(elements)).tolist()
+                except Untraceable:
+                    pass
+        self.ready = list(zip(elements, verdicts))
+        return bool(elements)
+
+    def _verdict(self, element):
+        result = self.function.element(element, self.number - 1)
+        if len(result) != 1 or np.size(result[0]) != 1:
+            raise ValueError(f"Dataset.filter({self.function.described()}) needs a predicate that returns one "
+                             f"scalar bool.")
+        return bool(np.asarray(result[0]).reshape(())[()])
+
+    skip, pull_block = Flow.skip, Flow.pull_block
+
+    def state(self):
+        return (self.before or snapshot(self.source), self.number - self.at, self.at)
+
+    def restore_own(self, number, at):
+        self.number, self.ready, self.at = number, [], 0
+        if at:
+            self._fetch()
+            self.at, self.number = at, number + at
+
+
+class Ordered(Node):
+    """Nodes that only choose or reorder: on row numbers where the input has random access, on elements otherwise."""
+
+    def element_spec(self, peek=True):
+        return self.inputs[0].element_spec(peek)
+
+    def access(self):
+        return self.inputs[0].access()
+
+
+class Take(Ordered):
+    """The first `count` elements."""
+
+    name = "take"
+
+    def __init__(self, source, count):
+        super().__init__(source)
+        self.count = None if count == -1 else max(0, count)
+
+    def attributes(self):
+        return (self.count,)
+
+    def cardinality(self):
+        size = self.inputs[0].cardinality()
+        if self.count is None or size == UNKNOWN:
+            return size
+        return self.count if size == INFINITE else min(size, self.count)
+
+    def order(self, run):
+        return Slice(self.inputs[0].order(run), count=self.count)
+
+    def flow(self, run):
+        return SliceFlow(self, run, 0, 1, self.count)
+
+
+class Skip(Ordered):
+    """All but the first `count` elements."""
+
+    name = "skip"
+
+    def __init__(self, source, count):
+        super().__init__(source)
+        self.count = count
+
+    def attributes(self):
+        return (self.count,)
+
+    def cardinality(self):
+        size = self.inputs[0].cardinality()
+        if self.count == -1:
+            return 0
+        return size if size < 0 else max(0, size - self.count)
+
+    def order(self, run):
+        if self.count == -1:
+            return Slice(self.inputs[0].order(run), count=0)
+        return Slice(self.inputs[0].order(run), self.count)
+
+    def flow(self, run):
+        return SliceFlow(self, run, max(self.count, 0), 1, 0 if self.count == -1 else None)
+
+
+class Shard(Ordered):
+    """Every `shards`-th element, beginning at `index`."""
+
+    name = "shard"
+
+    def __init__(self, source, shards, index):
+        super().__init__(source)
+        if shards < 1:
+            raise ValueError(f"Dataset.shard needs num_shards of at least 1, but received {shards}.")
+        if not 0 <= index < shards:
+            raise ValueError(f"Dataset.shard needs an index from 0 to {shards - 1}, but received {index}.")
+        self.shards, self.index = shards, index
+
+    def attributes(self):
+        return self.shards, self.index
+
+    def cardinality(self):
+        size = self.inputs[0].cardinality()
+        return size if size < 0 else max(0, -(-(size - self.index) // self.shards))
+
+    def order(self, run):
+        return Slice(self.inputs[0].order(run), self.index, self.shards)
+
+    def flow(self, run):
+        return SliceFlow(self, run, self.index, self.shards, None)
+
+
+class SliceFlow(Wrapper):
+    """Elements first, first + step, ..., at most `count`."""
+
+    def __init__(self, node, run, first, step, count):
+        super().__init__(node, run)
+        self.first, self.step, self.count, self.taken = first, step, count, 0
+
+    def pull(self):
+        if self.count is not None and self.taken >= self.count:
+            return END
+        gap = self.first if self.taken == 0 else self.step - 1
+        if gap and self.source.skip(gap) < gap:
+            return END
+        element = self.source.pull()
+        if element is not END:
+            self.taken += 1
+        return element
+
+    def skip(self, count):
+        if self.count is not None:
+            count = min(count, self.count - self.taken)
+        if self.step != 1 or (self.taken == 0 and self.first):
+            return super().skip(count)
+        skipped = self.source.skip(count)
+        self.taken += skipped
+        return skipped
+
+    def own_state(self):
+        return (self.taken,)
+
+    def restore_own(self, taken):
+        self.taken = taken
+
+
+class Repeat(Ordered):
+    """The input again and again."""
+
+    name = "repeat"
+
+    def __init__(self, source, count):
+        super().__init__(source)
+        self.count = None if count is None or count == -1 else count
+
+    def attributes(self):
+        return (self.count,)
+
+    def cardinality(self):
+        size = self.inputs[0].cardinality()
+        if self.count == 0 or size == 0:
+            return 0
+        if self.count is None or size == INFINITE:
+            return INFINITE
+        return UNKNOWN if size == UNKNOWN else size * self.count
+
+    def order(self, run):
+        source = self.inputs[0]
+        return Repeated(lambda: source.order(run), self.count, source.counters, source.set_counters)
+
+    def flow(self, run):
+        return RepeatFlow(self, run)
+
+
+class RepeatFlow(Flow):
+    """Rounds of the input, each started anew; the counters of the nodes below say which round it is for them."""
+
+    def __init__(self, node, run):
+        self.node, self.run, self.round, self.source, self.empty = node, run, 0, None, True
+        self.counters = None
+
+    def pull(self):
+        while True:
+            if self.source is None and not self._begin():
+                return END
+            element = self.source.pull()
+            if element is not END:
+                self.empty = False
+                return element
+            if not self._finish():
+                return END
+
+    def _begin(self):
+        if self.node.count is not None and self.round >= self.node.count:
+            return False
+        self.counters = self.node.inputs[0].counters()
+        self.source, self.empty = start(self.node.inputs[0], self.run), True
+        return True
+
+    def _finish(self):
+        self.source.close()
+        self.source = None
+        self.round += 1
+        return not self.empty
+
+    def skip(self, count):
+        skipped = 0
+        while skipped < count:
+            if self.source is None and not self._begin():
+                break
+            passed = self.source.skip(count - skipped)
+            if passed:
+                self.empty = False
+            skipped += passed
+            if skipped < count and not self._finish():
+                break
+        return skipped
+
+    def state(self):
+        if self.source is None:
+            return self.round, self.node.inputs[0].counters(), None, 0
+        return self.round, self.counters, snapshot(self.source), int(self.empty)
+
+    def restore(self, state):
+        self.round, self.counters, inner, empty = state
+        self.empty = bool(empty)
+        self.node.inputs[0].set_counters(self.counters)
+        if inner is not None:
+            self.source = resume(self.node.inputs[0], self.run, inner)
+
+    def close(self):
+        if self.source is not None:
+            self.source.close()
+
+
+class Shuffle(Ordered):
+    """Elements through a shuffle buffer."""
+
+    name = "shuffle"
+
+    def __init__(self, source, size, seed, reshuffle):
+        super().__init__(source)
+        self.size, self.seed, self.reshuffle = size, seed, reshuffle
+
+    def attributes(self):
+        return (self.size,)
+
+    def _iteration(self, run):
+        return self.next_iteration(run) if self.reshuffle else 0
+
+    def _size(self):
+        if self.size is not None:
+            return self.size
+        size = self.inputs[0].cardinality()
+        if size < 0:
+            raise ValueError("Dataset.shuffle with a buffer_size of None or -1 covers the whole input, but the "
+                             "input's size is not known, or infinite. Give a buffer_size.")
+        return max(1, size)
+
+    def order(self, run):
+        source = self.inputs[0]
+        count = source.cardinality()
+        return Shuffled(source.order(run), self._size(), self.seed, self._iteration(run), count if count >= 0 else None)
+
+    def flow(self, run):
+        return ShuffleFlow(self, run)
+
+
+class ShuffleFlow(Flow):
+    """The buffer holds elements. A restore plays the buffer on numbers and fetches only what is in it."""
+
+    def __init__(self, node, run):
+        self.node, self.run = node, run
+        self.iteration, self.source = node._iteration(run), None
+
+    def begin(self):
+        self._begin(start(self.node.inputs[0], self.run))
+
+    def _begin(self, source):
+        self.source, self.first, self.emitted = source, snapshot(source), 0
+        self.buffer = Buffer(self.node._size(), self.node.seed, self.iteration, lambda n: self.source.pull_many(n))
+
+    def pull(self):
+        found = self.buffer.take(1)
+        if not found:
+            return END
+        self.emitted += 1
+        return found[0]
+
+    def pull_many(self, count):
+        found = self.buffer.take(count)
+        self.emitted += len(found)
+        return found
+
+    def state(self):
+        return self.iteration, self.emitted, self.first
+
+    def restore(self, state):
+        self.iteration, emitted, first = state
+        self._begin(resume(self.node.inputs[0], self.run, first))
+        if not emitted:
+            return
+        # Play with numbers, reading nothing: the input is only walked over to learn where it ends.
+        numbers, source, fetched = self.buffer, self.source, [0]
+        held = {}
+
+        def pull(count):
+            passed = source.skip(count)
+            fetched[0] += passed
+            return list(range(fetched[0] - passed, fetched[0]))
+        numbers.pull = pull
+        numbers.take(emitted)
+        wanted = sorted(numbers.slots)
+        walker = resume(self.node.inputs[0], self.run, first)
+        position = 0
+        for number in wanted:
+            walker.skip(number - position)
+            held[number] = walker.pull()
+            position = number + 1
+        walker.close()
+        numbers.slots = [held[number] for number in numbers.slots]
+        numbers.pull = lambda n: self.source.pull_many(n)
+        self.emitted = emitted
+
+    def close(self):
+        if self.source is not None:
+            self.source.close()
+
+
+class TakeWhile(Filter):
+    """Elements up to the first for which a function is false."""
+
+    name = "take_while"
+
+    def cardinality(self):
+        return UNKNOWN
+
+    def flow(self, run):
+        return TakeWhileFlow(self, run)
+
+
+class TakeWhileFlow(MapFlow):
+    """Ends for good at the first false."""
+
+    ended = False
+    _verdict = FilterFlow._verdict
+
+    def pull(self):
+        if self.ended:
+            return END
+        element = self.source.pull()
+        if element is END:
+            return END
+        self.number += 1
+        self.node._prepare()
+        if not self._verdict(element):
+            self.ended = True
+            return END
+        return element
+
+    skip, pull_block = Flow.skip, Flow.pull_block
+
+    def own_state(self):
+        return self.number, int(self.ended)
+
+    def restore_own(self, number, ended):
+        self.number, self.ended = number, bool(ended)
+
+
+__all__ = ["Filter", "Map", "Repeat", "Shard", "Shuffle", "Skip", "Take", "TakeWhile", "Wrapper"]
