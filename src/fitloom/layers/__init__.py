@@ -35,6 +35,9 @@ from fitloom.layers.core import (
     Lambda as Lambda,
     Masking as Masking,
 )
+from fitloom.layers.input_layer import Input as Input, InputLayer as InputLayer
+from fitloom.layers.input_spec import InputSpec as InputSpec
+from fitloom.layers.layer import Layer as Layer
 from fitloom.layers.embedding import (
     Embedding as Embedding,
     ReversibleEmbedding as ReversibleEmbedding,

@@ -96,7 +96,7 @@ class Sequential(Model):
 
     def _forget_graph(self):
         self.__dict__.update(_graph=None, built=False)
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
 
     def _lock_state(self):
         """A Sequential model may grow after it was built."""
@@ -146,7 +146,7 @@ class Sequential(Model):
         self.__dict__["_graph"] = graph
         self.__dict__["output_names"] = [x._keras_history.operation.name for x in graph.outputs]
         self.__dict__["input_names"] = [x._keras_history.operation.name for x in graph.inputs]
-        STRUCTURE.epoch += 1
+        STRUCTURE.changed(self)
 
     def _extend(self, graph, layer):
         """Put one more layer on a graph that exists, instead of tracing all of them again."""
