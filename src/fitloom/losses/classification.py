@@ -197,6 +197,6 @@ def ctc(y_true, y_pred):
     if len(y_true.shape) != 2 or len(y_pred.shape) != 3:
         raise ValueError("ctc expected y_true of shape (batch, max_labels) and y_pred of shape (batch, max_time, "
                          f"classes), but received shapes {tuple(y_true.shape)} and {tuple(y_pred.shape)}.")
-    batch, max_labels = y_true.shape
-    return ops.ctc_loss(y_true, y_pred, label_length=ops.fill([batch], max_labels),
-                        logit_length=ops.fill([batch], y_pred.shape[1]), logits_time_major=False, blank_index=0)
+    lengths = ops.reduce_sum(ops.cast(ops.not_equal(y_true, 0), "int32"), axis=1)
+    return ops.ctc_loss(y_true, y_pred, label_length=lengths, logit_length=ops.fill([y_pred.shape[0]], y_pred.shape[1]),
+                        logits_time_major=False, blank_index=0)

@@ -16,11 +16,11 @@ def dice(y_true, y_pred, axis=None):
 
 @registry.builtin("keras.losses")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
-    """Return 1 - TP / (TP + alpha FP + beta FN + epsilon), soft counts summed over `axis` (None: all axes).
+    """Return 1 - TP / (TP + alpha FN + beta FP + epsilon), soft counts summed over `axis` (None: all axes).
 
     Args:
-        alpha: weight of false positives.
-        beta: weight of false negatives.
+        alpha: weight of misses y_true (1 - y_pred). (Keras's text calls these false positives; its numbers are these.)
+        beta: weight of false alarms (1 - y_true) y_pred.
 
     Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721
     """
@@ -28,7 +28,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     true_positives = ops.reduce_sum(y_true * y_pred, axis=axis)
     false_positives = ops.reduce_sum((1.0 - y_true) * y_pred, axis=axis)
     false_negatives = ops.reduce_sum(y_true * (1.0 - y_pred), axis=axis)
-    return 1.0 - true_positives / (true_positives + alpha * false_positives + beta * false_negatives
+    return 1.0 - true_positives / (true_positives + alpha * false_negatives + beta * false_positives
                                    + config.epsilon())
 
 

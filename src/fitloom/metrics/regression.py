@@ -176,9 +176,8 @@ class R2Score(BuiltinMetric):
         self.squared_sum.assign_add(ops.reduce_sum(y_true * weighted, axis=0))
         self.total_mse.assign_add(ops.reduce_sum(ops.square(y_true - y_pred) * weights, axis=0))
         self.count.assign_add(ops.reduce_sum(weights, axis=0))
-        rows = ops.ones_like(y_true[:, 0]) if sample_weight is None else ops.cast(
-            ops.not_equal(weights[:, 0], 0.0), self._dtype)
-        self.num_samples.assign_add(ops.reduce_sum(rows))
+        # elements, as in Keras; those of weight 0 (rows that only fill up a batch) are none
+        self.num_samples.assign_add(ops.reduce_sum(ops.cast(ops.not_equal(weights, 0.0), self._dtype)))
 
     def result(self):
         """Return the score, or one for each column."""
