@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
 from fitloom.engine.program import Program
@@ -111,6 +112,9 @@ class Trace:
         """Return the slot of a tensor that this trace did not make."""
         slot = self.tensors.get(tensor)
         if slot is None:
+            if tensor.aval.dtype.hasobject:           # before it becomes an input: the trace stays usable
+                raise InvalidArgumentError("The operation received a string tensor. String tensors live on the host: "
+                                           "use tf.strings, or tf.py_function.")
             slot = self.tensors[tensor] = self.leaf(tensor.array)
         return slot
 
