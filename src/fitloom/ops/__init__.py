@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be done to values: one table of operations on tensors, with TensorFlow's names and semantics.
 
-`image`, `random`, `signal`, `strings`, `numpy_style` are modules of their own, because their names repeat.
+`image`, `numpy_style`, `ragged`, `random`, `signal`, `sparse` and `strings` are modules of their own, because their names repeat.
 """
 
 from fitloom.ops.arithmetic import (
@@ -144,6 +144,35 @@ from fitloom.ops.creating import (
     unravel_index as unravel_index,
     zeros as zeros,
     zeros_like as zeros_like,
+)
+from fitloom.ops.debugging import (
+    Assert as Assert,
+    assert_all_finite as assert_all_finite,
+    assert_equal as assert_equal,
+    assert_greater as assert_greater,
+    assert_greater_equal as assert_greater_equal,
+    assert_integer as assert_integer,
+    assert_less as assert_less,
+    assert_less_equal as assert_less_equal,
+    assert_near as assert_near,
+    assert_negative as assert_negative,
+    assert_non_negative as assert_non_negative,
+    assert_non_positive as assert_non_positive,
+    assert_none_equal as assert_none_equal,
+    assert_positive as assert_positive,
+    assert_proper_iterable as assert_proper_iterable,
+    assert_rank as assert_rank,
+    assert_rank_at_least as assert_rank_at_least,
+    assert_rank_in as assert_rank_in,
+    assert_same_float_dtype as assert_same_float_dtype,
+    assert_scalar as assert_scalar,
+    assert_shapes as assert_shapes,
+    assert_type as assert_type,
+    check_numerics as check_numerics,
+    disable_check_numerics as disable_check_numerics,
+    enable_check_numerics as enable_check_numerics,
+    get_logger as get_logger,
+    is_numeric_tensor as is_numeric_tensor,
 )
 from fitloom.ops.indexing import (
     TopK as TopK,
@@ -382,14 +411,31 @@ from fitloom.ops.shaping import (
     unstack as unstack,
     where as where,
 )
+from fitloom.ops.sparse import (
+    IndexedSlices as IndexedSlices,
+    SparseTensor as SparseTensor,
+    SparseTensorSpec as SparseTensorSpec,
+    embedding_lookup_sparse as embedding_lookup_sparse,
+    safe_embedding_lookup_sparse as safe_embedding_lookup_sparse,
+)
+from fitloom.ops.ragged import (
+    RaggedTensor as RaggedTensor,
+    RaggedTensorSpec as RaggedTensorSpec,
+)
 from fitloom.ops import (  # isort: skip
+    image as image,
+    ragged as ragged,
     random as random,
+    signal as signal,
+    sparse as sparse,
+    strings as strings,
 )
 from fitloom.ops.generator import Generator as Generator
 from fitloom.ops.seed_generator import SeedGenerator as SeedGenerator
 from fitloom.engine import convert_to_tensor as convert_to_tensor, is_tensor as is_tensor
 from fitloom.ops.calling import host_value as host_value, static_axis as static_axis, static_int as static_int, static_ints as static_ints
 from fitloom.ops.random import draw_normal as draw_normal, draw_truncated_normal as draw_truncated_normal, draw_uniform as draw_uniform, seed_of as seed_of
+from fitloom.ops.image import resize as resize_images
 from fitloom.ops import operators as _operators
 
 _operators.install()

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.RaggedTensor`: rows of different lengths, as flat values and row splits.
+
+What training scripts need: making one, rows, lengths, conversion to dense tensors and back, batching, and functions
+applied to the flat values. The splits are on the host, so dense results have shapes that are known.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import dtypes
+from fitloom.base.shapes import TensorShape
+from fitloom.ops import indexing
+from fitloom.ops.calling import host_value, tensor
+from fitloom.ops.casting import bytes_array
+
+
+class RaggedTensor:
+    """Rows of different lengths.
+
+    Args:
+        values: the rows one after the other: a tensor, or a RaggedTensor for a second ragged axis.
+        row_splits: where each row begins, and the end of the last.
+
+    Example:
+        >>> import fitloom as tf
+        >>> tf.ragged.constant([[1, 2], [3]]).to_tensor().numpy().tolist()
+        [[1, 2], [3, 0]]
+    """
+
+    def __init__(self, values, row_splits, internal=True):
+        self.values = values
+        self._splits = np.asarray(host_value(row_splits, "row splits"), np.int64)
+
+    @classmethod
+    def from_row_splits(cls, values, row_splits, name=None, validate=True):
+        """Return the ragged tensor whose row i is values[row_splits[i]:row_splits[i + 1]]."""
+        return cls(values if isinstance(values, RaggedTensor) else tensor(values), row_splits)
+
+    @classmethod
+    def from_row_lengths(cls, values, row_lengths, name=None, validate=True):
+        """Return the ragged tensor with the given lengths of rows."""
+        lengths = np.asarray(host_value(row_lengths, "row lengths"), np.int64)
+        return cls.from_row_splits(values, np.concatenate([[0], np.cumsum(lengths)]))
+
+    @classmethod
+    def from_value_rowids(cls, values, value_rowids, nrows=None, name=None, validate=True):
+        """Return the ragged tensor in which value i lies in row value_rowids[i]."""
+        ids = np.asarray(host_value(value_rowids, "row ids"), np.int64)
+        count = int(ids.max(initial=-1)) + 1 if nrows is None else int(nrows)
+        return cls.from_row_lengths(values, np.bincount(ids, minlength=count))
+
+    @classmethod
+    def from_tensor(cls, tensor, lengths=None, padding=None, ragged_rank=1, name=None, row_splits_dtype=dtypes.int64):
+        """Return the rows of a dense tensor: its first `lengths` values, or without trailing `padding`."""
+        array = engine.convert_to_tensor(tensor)
+        rows, columns = array.shape[0], array.shape[1]
+        if lengths is not None:
+            lengths = np.asarray(host_value(lengths), np.int64)
+        elif padding is not None:
+            kept = np.asarray(array) != padding
+            lengths = columns - np.argmax(kept[:, ::-1], axis=1) * 1
+            lengths = np.where(kept.any(1), lengths, 0)
+        else:
+            lengths = np.full(rows, columns)
+        mask = np.arange(columns) < lengths[:, None]
+        return cls.from_row_lengths(indexing.boolean_mask(array, mask), lengths)
+
+    # -- what it is
+
+    dtype = property(lambda self: self.values.dtype)
+    flat_values = property(lambda self: self.values.flat_values if isinstance(self.values, RaggedTensor) else self.values)
+    ragged_rank = property(lambda self: 1 + (self.values.ragged_rank if isinstance(self.values, RaggedTensor) else 0))
+    row_splits = property(lambda self: engine.Tensor(self._splits))
+    nested_row_splits = property(lambda self: (self.row_splits, *(self.values.nested_row_splits if isinstance(
+        self.values, RaggedTensor) else ())))
+
+    @property
+    def shape(self):
+        """The shape; ragged axes are None."""
+        return TensorShape([len(self._splits) - 1, None, *tuple(self.values.shape)[1:]])
+
+    def get_shape(self):
+        """Return the shape."""
+        return self.shape
+
+    def nrows(self, out_type=None, name=None):
+        """Return the number of rows."""
+        return engine.Tensor(np.asarray(len(self._splits) - 1, np.int64))
+
+    def row_lengths(self, axis=1, name=None):
+        """Return the length of each row."""
+        return engine.Tensor(np.diff(self._splits))
+
+    def row_starts(self, name=None):
+        """Return where each row begins in the values."""
+        return engine.Tensor(self._splits[:-1].copy())
+
+    def row_limits(self, name=None):
+        """Return where each row ends in the values."""
+        return engine.Tensor(self._splits[1:].copy())
+
+    def value_rowids(self, name=None):
+        """Return the row of each value."""
+        return engine.Tensor(np.repeat(np.arange(len(self._splits) - 1), np.diff(self._splits)))
+
+    def bounding_shape(self, axis=None, name=None, out_type=None):
+        """Return the shape of the dense tensor that holds all rows."""
+        inner = self.values.bounding_shape().numpy()[1:] if isinstance(self.values, RaggedTensor) else \
+            tuple(self.values.shape)[1:]
+        whole = np.asarray([len(self._splits) - 1, np.diff(self._splits).max(initial=0), *inner], np.int64)
+        return engine.Tensor(whole if axis is None else np.asarray(whole[axis]))
+
+    # -- to other forms
+
+    def _rows(self):
+        return [self.values[int(a):int(b)] for a, b in zip(self._splits[:-1], self._splits[1:], strict=True)]
+
+    def to_list(self):
+        """Return nested Python lists."""
+        if isinstance(self.values, RaggedTensor):
+            inner = self.values.to_list()
+        else:
+            inner = np.asarray(self.values).tolist()
+        return [inner[a:b] for a, b in zip(self._splits[:-1], self._splits[1:], strict=True)]
+
+    def numpy(self):
+        """Return an object array of rows (a plain one if all rows have one length)."""
+        rows = [r.numpy() for r in self._rows()]
+        if len({r.shape for r in rows}) <= 1:
+            return np.stack(rows) if rows else np.zeros((0, 0), self.flat_values.dtype.as_numpy_dtype)
+        made = np.empty(len(rows), object)
+        made[:] = rows
+        return made
+
+    def to_tensor(self, default_value=None, name=None, shape=None):
+        """Return a dense tensor, short rows filled with `default_value` (0, or empty text)."""
+        values = self.values.to_tensor(default_value) if isinstance(self.values, RaggedTensor) else self.values
+        lengths = np.diff(self._splits)
+        width = int(lengths.max(initial=0))
+        if shape is not None and shape[1] is not None:
+            width = int(shape[1])
+        column = np.arange(width)
+        place = np.minimum(self._splits[:-1, None] + column, max(int(values.shape[0]) - 1, 0))
+        mask = column < lengths[:, None]
+        if dtypes.as_dtype(values.dtype) is dtypes.string:
+            flat = np.asarray(values)
+            fill = default_value.encode() if isinstance(default_value, str) else (default_value or b"")
+            rows = [[flat[place[i, j]] if mask[i, j] else fill for j in column] for i in builtins.range(len(lengths))]
+            return engine.Tensor(bytes_array([t for row in rows for t in row], (len(lengths), width)))
+        from fitloom.ops.creating import zeros
+        from fitloom.ops.shaping import where
+
+        inner = tuple(values.shape)[1:]
+        if not values.shape[0]:
+            return zeros((len(lengths), width, *inner), values.dtype) + (default_value or 0)
+        dense = indexing.gather(values, place)
+        mask = engine.Tensor(mask.reshape(mask.shape + (1,) * len(inner)))
+        return where(mask, dense, engine.convert_to_tensor(0 if default_value is None else default_value,
+                                                           dtype=values.dtype))
+
+    def to_sparse(self, name=None):
+        """Return the SparseTensor of the values at (row, position)."""
+        from fitloom.ops.sparse import SparseTensor
+
+        rows = np.repeat(np.arange(len(self._splits) - 1), np.diff(self._splits))
+        columns = np.arange(len(rows)) - self._splits[rows]
+        return SparseTensor(np.stack([rows, columns], 1), self.flat_values, self.bounding_shape().numpy())
+
+    def with_values(self, new_values):
+        """Return the same rows over other values."""
+        return RaggedTensor(new_values, self._splits)
+
+    def with_flat_values(self, new_values):
+        """Return the same rows over other flat values."""
+        inner = self.values.with_flat_values(new_values) if isinstance(self.values, RaggedTensor) else new_values
+        return RaggedTensor(inner, self._splits)
+
+    def merge_dims(self, outer_axis, inner_axis):
+        """Return the values, the ragged axes 0 and 1 joined."""
+        if (outer_axis, inner_axis) != (0, 1) and (outer_axis, inner_axis) != (0, -1):
+            raise NotImplementedError("merge_dims joins the axes 0 and 1.")
+        return self.values if inner_axis == 1 else self.flat_values
+
+    def __len__(self):
+        return len(self._splits) - 1
+
+    def __iter__(self):
+        return iter(self._rows())
+
+    def __getitem__(self, key):
+        if isinstance(key, tuple):
+            row = self[key[0]]
+            if isinstance(key[0], builtins.slice) and isinstance(row, RaggedTensor) and isinstance(key[1], builtins.slice):
+                return stack([r[key[1]] for r in row._rows()]) if len(row) else row
+            return row[key[1:] if len(key) > 2 else key[1]]
+        if isinstance(key, builtins.slice):
+            kept = list(builtins.range(len(self)))[key]
+            return concat_rows([self._rows()[i] for i in kept], self)
+        return self._rows()[int(key)]
+
+    def __repr__(self):
+        return f"<tf.RaggedTensor {self.to_list()}>"
+
+    def _with(self, function, other):
+        if isinstance(other, RaggedTensor):
+            return self.with_flat_values(function(self.flat_values, other.flat_values))
+        return self.with_flat_values(function(self.flat_values, other))
+
+    def __add__(self, other):
+        return self._with(lambda a, b: a + b, other)
+
+    def __sub__(self, other):
+        return self._with(lambda a, b: a - b, other)
+
+    def __mul__(self, other):
+        return self._with(lambda a, b: a * b, other)
+
+    def __truediv__(self, other):
+        return self._with(lambda a, b: a / b, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def concat_rows(rows, like):
+    """Return a ragged tensor of tensors as rows; `like` gives the dtype if there are none."""
+    from fitloom.ops.shaping import concat
+
+    if not rows:
+        return RaggedTensor.from_row_lengths(like.values[:0], [])
+    lengths = [r.shape[0] for r in rows]
+    if dtypes.as_dtype(rows[0].dtype) is dtypes.string:
+        flat = [t for r in rows for t in np.asarray(r)]
+        return RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(flat, (len(flat),))), lengths)
+    return RaggedTensor.from_row_lengths(concat(rows, 0), lengths)
+
+
+def constant(pylist, dtype=None, ragged_rank=None, inner_shape=None, name=None, row_splits_dtype=dtypes.int64):
+    """Return the ragged tensor of nested lists."""
+    depth = _depth(pylist)
+    if depth == 0:
+        return engine.convert_to_tensor(pylist, dtype=dtype)
+    if depth == 1:
+        return engine.convert_to_tensor(pylist if len(pylist) else np.zeros(0, np.float32), dtype=dtype)
+    lengths = [len(row) for row in pylist]
+    flat = [item for row in pylist for item in row]
+    if depth == 2 or ragged_rank == 1:
+        values = engine.convert_to_tensor(flat if flat else np.zeros(0, dtypes.numpy_dtype(dtype or "float32")),
+                                          dtype=dtype)
+    else:
+        values = constant(flat, dtype, None if ragged_rank is None else ragged_rank - 1)
+    return RaggedTensor.from_row_lengths(values, lengths)
+
+
+def _depth(value):
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.ndim
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return 0
+    return 1 + max((_depth(v) for v in value), default=0)
+
+
+def stack(values, axis=0, name=None):
+    """Return the ragged tensor whose rows are the given vectors."""
+    if axis != 0:
+        raise NotImplementedError("ragged.stack joins along axis 0.")
+    return concat_rows([tensor(v) for v in values], None)
+
+
+def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype=dtypes.int64):
+    """Return rows that count from starts[i] to limits[i]."""
+    if limits is None:
+        starts, limits = 0, starts
+    parts = np.broadcast_arrays(*[np.asarray(host_value(v)) for v in (starts, limits, deltas)])
+    rows = [np.arange(a, b, d) for a, b, d in zip(*[p.ravel() for p in parts], strict=True)]
+    flat = np.concatenate(rows) if rows else np.zeros(0, np.int32)
+    kind = dtypes.numpy_dtype(dtype) if dtype is not None else parts[0].dtype if parts[0].dtype != np.int64 else np.int32
+    return RaggedTensor.from_row_lengths(engine.Tensor(flat.astype(kind)), [len(r) for r in rows])
+
+
+def boolean_mask(data, mask, name=None):
+    """Return the values where `mask` is true, row by row."""
+    mask = np.asarray(host_value(mask))
+    return RaggedTensor.from_row_lengths(indexing.boolean_mask(data, mask), mask.sum(1))
+
+
+class RaggedTensorSpec:
+    """The type of a RaggedTensor: shape, dtype, number of ragged axes."""
+
+    def __init__(self, shape=None, dtype=dtypes.float32, ragged_rank=None, row_splits_dtype=dtypes.int64,
+                 flat_values_spec=None):
+        self.shape, self.dtype = TensorShape(shape), dtypes.as_dtype(dtype)
+        self.ragged_rank = (self.shape.rank or 1) - 1 if ragged_rank is None else ragged_rank
+
+    def __repr__(self):
+        return f"RaggedTensorSpec({self.shape}, {self.dtype!r}, {self.ragged_rank})"
+
+    def __eq__(self, other):
+        return isinstance(other, RaggedTensorSpec) and repr(self) == repr(other)
+
+    def __hash__(self):
+        return hash(repr(self))
