@@ -11,6 +11,7 @@ from fitloom.engine.abstract import (  # noqa: E402
     autocast_scope as autocast_scope,
     call_with_values as call_with_values,
     current_autocast as current_autocast,
+    known_shape as known_shape,
 )
 from fitloom.engine.context import (  # noqa: E402
     eager_scope as eager_scope,

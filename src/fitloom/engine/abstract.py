@@ -13,8 +13,15 @@ from fitloom.engine.symbolic import KerasTensor
 from fitloom.engine.tensor import Tensor
 
 # An unknown dimension is tried with two sizes; a result dimension that differs between them is unknown too.
-# Primes that no real layer has as a size, so that a product or a quotient cannot coincide.
-_SIZES = (83, 89)
+# Primes that no real layer has as a size, so that products and quotients do not coincide; not larger, because
+# a model may make a NumPy array of unknown times unknown.
+_SIZES = (1009, 1013)
+
+
+def known_shape(shape):
+    """Return a shape met during an abstract evaluation, with None where the size stands for an unknown dimension."""
+    size = CONTEXT.abstract_size
+    return tuple(shape) if size is None else tuple(None if d == size else d for d in shape)
 
 
 def abstract_call(fn, args=(), kwargs=None):
@@ -51,10 +58,14 @@ def _shapes(fn, args, kwargs, symbols, size):
         def put(x):
             return Tensor(next(tensors)) if isinstance(x, KerasTensor) else x
         trace = InlineTrace(seed=seed, parent=CONTEXT.trace if CONTEXT.trace.inline else None)
-        with trace:
-            result = fn(*nest.map_structure(put, args), **nest.map_structure(put, kwargs))
-            arrays = unwrap(result)
-            trace.close()
+        before, CONTEXT.abstract_size = CONTEXT.abstract_size, size
+        try:
+            with trace:
+                result = fn(*nest.map_structure(put, args), **nest.map_structure(put, kwargs))
+                arrays = unwrap(result)
+                trace.close()
+        finally:
+            CONTEXT.abstract_size = before
         flat = [a for a in nest.flatten(arrays) if hasattr(a, "dtype") and hasattr(a, "shape")]
         found["structure"] = nest.map_structure(
             lambda a: _ARRAY if hasattr(a, "dtype") and hasattr(a, "shape") else a, arrays)

@@ -20,6 +20,7 @@ class _Context(threading.local):
     applied = None          # the optimizer whose update ran at once, see recording.optimizer_applied
     eager = False           # a scope of this thread runs each operation at once
     seeds = None            # the seed_scope of this thread
+    abstract_size = None    # during an evaluation without values: the size that stands for unknown dimensions
     autocast = None         # dtype name in which float Keras variables are read (mixed precision)
 
 

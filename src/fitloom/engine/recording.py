@@ -44,6 +44,8 @@ def op(fn=None, *, name=None, same_dtype=False, host=None, effects=False):
 
 def record(operation, inputs, attributes=()):
     """Record one operation (or apply it, inside a traced function); return its result Tensor or a tuple of them."""
+    if CONTEXT.autocast is not None:
+        inputs = _autocast(inputs)
     trace = CONTEXT.trace
     if trace.inline and not trace.recording:
         return _apply(operation, inputs, attributes, trace)
@@ -87,6 +89,18 @@ def record(operation, inputs, attributes=()):
         instruction = operation.instruction(tuple(avals), attributes)
         results = trace.emit(instruction, tuple(slots))
     return results[0] if instruction.single else tuple(results)
+
+
+def _autocast(inputs):
+    """Inside a layer of mixed precision: float Keras variables are read in its compute dtype."""
+    dtype = CONTEXT.autocast
+    if not any(getattr(v.__class__, "is_variable", False) for v in inputs):
+        return inputs
+    CONTEXT.autocast = None
+    try:
+        return tuple([v.read_as(dtype) if getattr(v, "autocast", False) and v.aval.inexact else v for v in inputs])
+    finally:
+        CONTEXT.autocast = dtype
 
 
 def _like(operation, avals):

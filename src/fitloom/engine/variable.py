@@ -312,6 +312,10 @@ class KerasVariable(Variable):
     shape = property(lambda self: self.aval.shape)
     value = property(lambda self: _read(self))
 
+    def read_as(self, dtype):
+        """Return the value as a tensor of another float dtype (what autocasting reads)."""
+        return _read(self) if self.dtype == dtype else _cast(self, dtype=dtype)
+
     @property
     def trainable(self):
         """Whether optimizers and tapes see it."""

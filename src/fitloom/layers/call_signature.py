@@ -91,7 +91,7 @@ def tensor_arguments(arguments):
 
 def shapes_of(arguments):
     """Return {'inputs_shape': (None, 3), ...} for the tensor arguments other than the mask."""
-    return {f"{name}_shape": nest.map_structure(lambda x: None if x is None else tuple(x.shape), value)
+    return {f"{name}_shape": nest.map_structure(lambda x: None if x is None else engine.known_shape(x.shape), value)
             for name, value in tensor_arguments(arguments).items() if name not in ("mask", "args", "kwargs")}
 
 

@@ -6,6 +6,7 @@ import inspect
 
 from fitloom import engine
 from fitloom.base import dtypes, naming, nest, registry, serialization
+from fitloom.base.errors import unknown_name
 from fitloom.engine.symbolic import KerasTensor
 
 KerasHistory = collections.namedtuple("KerasHistory", ["operation", "node_index", "tensor_index"])
@@ -147,47 +148,59 @@ class Node:
         return f"<Node operation={self.operation.name}, id={id(self)}>"
 
 
+@registry.builtin("keras.ops")
 class OpNode(Operation):
     """A single operation of the table (`tf.add`, `ops.relu`, ...) as a step of a graph.
 
     Args:
-        op: the operation, or its name.
+        op: the operation, or its key in the table.
         attributes: its static attributes.
         name: unique name of the step.
     """
 
-    built = True
-    trainable_weights = weights = variables = losses = metrics = ()
-    _tracked_as = None
+    built = trainable = True
+    trainable_weights = non_trainable_weights = weights = variables = losses = metrics = ()
 
     def __init__(self, op, attributes=None, name=None):
+        if isinstance(op, str):
+            if op not in engine.symbolic.TABLE:
+                raise unknown_name("operation", op, engine.symbolic.TABLE)
+            op = engine.symbolic.TABLE[op]
         self.op = op
         self.attributes = dict(attributes or {})
         super().__init__(name or naming.unique_name(naming.to_snake_case(op.name)))
 
-    def __call__(self, *args, **kwargs):
-        return self.op(*args, **self.attributes)
+    @property
+    def summary_name(self):
+        """What stands as the type in `summary()`: 'ReduceMean' for reduce_mean."""
+        return "".join(part.capitalize() for part in self.op.name.split("_"))
+
+    def __call__(self, *args):
+        if not is_symbolic(args):
+            return self.op(*args, **self.attributes)
+        outputs = self.compute_output_spec(*args)
+        self._add_node(args, {}, outputs)
+        return outputs
 
     call = __call__
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args):
         """Return the KerasTensor(s) that the operation gives for these inputs."""
         return engine.abstract_op(self.op, args, self.attributes)
 
     def get_config(self):
-        """Return the operation's name and its attributes."""
-        return {"name": self.name, "op": self.op.name, "attributes": copy.deepcopy(self.attributes)}
+        """Return the operation's key and its attributes."""
+        return {"name": self.name, "op": self.op.key, "attributes": copy.deepcopy(self.attributes)}
 
-    def __repr__(self):
-        return f"<Operation name={self.name}>"
+    @classmethod
+    def from_config(cls, config):
+        """Make the step from `get_config`'s dict."""
+        return cls(config["op"], serialization.deserialize_keras_object(config["attributes"]), config.get("name"))
 
 
 def record_op(op, args, attributes):
     """Add a node for an operation that was called with symbolic tensors; return its symbolic result."""
-    node = OpNode(op, attributes)
-    outputs = node.compute_output_spec(*args)
-    node._add_node(tuple(args), {}, outputs)
-    return outputs
+    return OpNode(op, attributes)(*args)
 
 
 def is_symbolic(structure) -> bool:
