@@ -268,7 +268,6 @@ class Graph:
         self._check()
         self.steps = [node for depth in sorted(self.nodes_by_depth, reverse=True)
                       for node in self.nodes_by_depth[depth] if not node.is_input]
-        self._output_ids = [id(x) for x in self.outputs]
 
     def _sort(self):
         ordered, indices = _walk(self.inputs, self.outputs)
@@ -328,7 +327,7 @@ class Graph:
             else:
                 for x, result in zip(node.outputs, nest.flatten(results)):
                     values[id(x)] = result
-        return nest.pack_sequence_as(self.outputs_structure, [values[k] for k in self._output_ids])
+        return nest.pack_sequence_as(self.outputs_structure, [values[id(x)] for x in self.outputs])
 
 
 @registry.builtin("keras")

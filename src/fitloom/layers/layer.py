@@ -83,6 +83,7 @@ class Layer(LayerState, Operation):
     """
 
     _tracked_as = "layers"
+    _own_class = True     # defined in this package; set for each subclass
     per_example = False   # built-in layers: whether each output row depends on its input row only
 
     def __init_subclass__(cls, **kwargs):
@@ -145,7 +146,9 @@ class Layer(LayerState, Operation):
         super().__delattr__(name)
 
     def __getstate__(self):
-        return self.__dict__.copy()
+        dropped = ("_replay", "_plain", "_collected", "_programs", "_checked_aval", "_signature")
+        state = {name: value for name, value in self.__dict__.items() if name not in dropped}
+        return {**state, "_checked_aval": None, "_losses": []}
 
     def __setstate__(self, state):
         self.__dict__.update(state)

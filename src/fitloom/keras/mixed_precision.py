@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.keras.mixed_precision`."""
+from typing import Any
+
+from fitloom.layers.dtype_policy import DTypePolicy as DTypePolicy
+from fitloom.layers.dtype_policy import Policy as Policy
+from fitloom.layers.dtype_policy import dtype_policy as dtype_policy
+from fitloom.layers.dtype_policy import global_policy as global_policy
+from fitloom.layers.dtype_policy import set_dtype_policy as set_dtype_policy
+from fitloom.layers.dtype_policy import set_global_policy as set_global_policy
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LossScaleOptimizer":
+        from fitloom.optimizers import LossScaleOptimizer
+
+        return LossScaleOptimizer
+    raise AttributeError(f"module 'fitloom.keras.mixed_precision' has no attribute {name!r}")
