@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fitloom.base import nest
-from fitloom.engine.context import CONTEXT
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.procedure import Block
-from fitloom.engine.recording import convert_to_tensor
+from fitloom.engine.recording import convert_to_tensor, op
 from fitloom.engine.tensor import Tensor
 
 
@@ -142,9 +141,26 @@ def grad_pass_through(f):
     return wrapped
 
 
+@op
+def _stop(x):
+    return jax.lax.stop_gradient(x)
+
+
+def stop_gradient(input, name=None):
+    """Return the input as a constant for gradients (structures are mapped)."""
+    return nest.map_structure(_stop, input)
+
+
+def no_gradient(op_type):
+    """Refuse: operations are not registered by type here; use stop_gradient or custom_gradient."""
+    raise NotImplementedError(f"no_gradient('{op_type}') is not supported. Use tf.stop_gradient on the value.")
+
+
+def hessians(*_, **__):
+    """Refuse: symbolic gradients belong to TensorFlow 1."""
+    raise RuntimeError("tf.hessians is not supported when eager execution is enabled. Use nested tf.GradientTapes.")
+
+
 def gradients(*_, **__):
     """Refuse: symbolic gradients belong to TensorFlow 1."""
     raise RuntimeError("tf.gradients is not supported when eager execution is enabled. Use tf.GradientTape.")
-
-
-__all__ = ["CONTEXT", "custom_gradient", "grad_pass_through", "gradients", "recompute_grad"]
