@@ -96,6 +96,7 @@ from fitloom.ops.arithmetic import (
     sqrt as sqrt,
     square as square,
     squared_difference as squared_difference,
+    stop_gradient as stop_gradient,
     subtract as subtract,
     tan as tan,
     tanh as tanh,
@@ -105,6 +106,7 @@ from fitloom.ops.arithmetic import (
     xdivy as xdivy,
     xlog1py as xlog1py,
     xlogy as xlogy,
+    zero_fraction as zero_fraction,
     zeta as zeta,
 )
 from fitloom.ops.casting import (
@@ -344,6 +346,7 @@ from fitloom.ops.convolving import (
     conv3d as conv3d,
     conv3d_transpose as conv3d_transpose,
     conv_transpose as conv_transpose,
+    conv_transpose_nd as conv_transpose_nd,
     convolution_nd as convolution_nd,
     depthwise_conv as depthwise_conv,
     depthwise_conv2d as depthwise_conv2d,
@@ -356,6 +359,12 @@ from fitloom.ops.convolving import (
     pool as pool,
     separable_conv as separable_conv,
     separable_conv2d as separable_conv2d,
+)
+from fitloom.ops.decoding import (
+    ctc_beam_search_decoder as ctc_beam_search_decoder,
+    ctc_beams as ctc_beams,
+    ctc_greedy_decoder as ctc_greedy_decoder,
+    edit_distance as edit_distance,
 )
 from fitloom.ops.reductions import (
     argmax as argmax,

@@ -312,3 +312,16 @@ def real_dtype(dtype):
     return dtypes.as_dtype(dtype).real_dtype
 
 
+
+
+stop_gradient = unary("stop_gradient", lax.stop_gradient, "Return x; no gradient flows back through it.")
+
+
+@op(name="zero_fraction")
+def _zero_fraction(x):
+    return jnp.mean((x == 0).astype(jnp.float32), dtype=jnp.float32)
+
+
+def zero_fraction(value, name=None):
+    """Return the share of elements that are 0, float32."""
+    return _zero_fraction(value)

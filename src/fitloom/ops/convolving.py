@@ -222,6 +222,12 @@ def conv3d_transpose(input, filters, output_shape, strides, padding="SAME", data
     return _tf_transpose(input, filters, output_shape, strides, padding, data_format, dilations)
 
 
+def conv_transpose_nd(input, filters, output_shape, strides, padding="SAME", data_format=None, dilations=None,
+                      name=None):
+    """Return the transposed convolution over as many spatial axes as `filters` has."""
+    return _tf_transpose(input, filters, output_shape, strides, padding, data_format, dilations)
+
+
 # ---- patches
 
 

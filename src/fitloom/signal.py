@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.signal`: Fourier transforms, frames, windows. Names only."""
+
+from fitloom.ops.signal import (
+    dct as dct,
+    fft as fft,
+    fft2d as fft2d,
+    fft3d as fft3d,
+    fftshift as fftshift,
+    frame as frame,
+    hamming_window as hamming_window,
+    hann_window as hann_window,
+    ifft as ifft,
+    ifft2d as ifft2d,
+    ifft3d as ifft3d,
+    ifftshift as ifftshift,
+    inverse_stft as inverse_stft,
+    inverse_stft_window_fn as inverse_stft_window_fn,
+    irfft as irfft,
+    irfft2d as irfft2d,
+    irfft3d as irfft3d,
+    kaiser_window as kaiser_window,
+    linear_to_mel_weight_matrix as linear_to_mel_weight_matrix,
+    mfccs_from_log_mel_spectrograms as mfccs_from_log_mel_spectrograms,
+    overlap_and_add as overlap_and_add,
+    rfft as rfft,
+    rfft2d as rfft2d,
+    rfft3d as rfft3d,
+    stft as stft,
+    vorbis_window as vorbis_window,
+)

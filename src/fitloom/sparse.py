@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.sparse`: tensors that are mostly zero. Names only."""
+
+from fitloom.ops.sparse import (
+    SparseTensor as SparseTensor,
+    sparse_add as add,
+    sparse_cast as cast,
+    sparse_concat as concat,
+    sparse_eye as eye,
+    from_dense as from_dense,
+    sparse_reduce_max as reduce_max,
+    sparse_reduce_sum as reduce_sum,
+    sparse_reorder as reorder,
+    sparse_reshape as reshape,
+    sparse_retain as retain,
+    sparse_slice as slice,
+    sparse_softmax as softmax,
+    sparse_dense_matmul as sparse_dense_matmul,
+    to_dense as to_dense,
+    sparse_to_indicator as to_indicator,
+    sparse_transpose as transpose,
+)
