@@ -166,7 +166,7 @@ class ArraySource:
         if class_weight:
             sample_weight = weigh_classes(self.y, sample_weight, class_weight)
         self.arrays = pack_x_y_sample_weight(self.x, self.y, sample_weight)
-        self.full_batch = int(batch_size or 32)
+        self.full_batch = min(int(batch_size or 32), self.rows)
         self.shuffle = shuffle
         self.batches = -(-self.rows // self.full_batch)
         self.steps = min(steps, self.batches) if steps else self.batches

@@ -6,7 +6,7 @@ from fitloom import engine
 from fitloom.base import nest
 from fitloom.trainer import validation
 from fitloom.trainer.compiling import compiled_of
-from fitloom.trainer.programs import is_default
+from fitloom.trainer.programs import device, is_default
 from fitloom.trainer.steps import unpack_x_y_sample_weight
 
 
@@ -58,8 +58,11 @@ def check_targets(compile_loss, y, y_pred):
 
 def _predictions(model, x, mode):
     """Call the model on a batch without computing anything: for the shapes, and to build it."""
-    inputs = _symbols(x)
     try:
+        if getattr(model, "run_eagerly", False):
+            with engine.eager_scope():        # what the user looks at inside must have values
+                return model(nest.map_structure(device, x), training=False)
+        inputs = _symbols(x)
         return engine.abstract_call(model, (inputs,), {"training": False})
     except NotImplementedError:
         if is_default(model, f"{mode}_step"):

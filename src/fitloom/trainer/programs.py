@@ -47,10 +47,10 @@ class Program:
     def __call__(self, data, mask=None):
         """Run one batch; return the logs or predictions, still on the device."""
         if self.custom is not None:
-            return self.custom(iter([engine.wrap(nest.map_structure(_device, data))]))
+            return self.custom(iter([engine.wrap(nest.map_structure(device, data))]))
         if self.eager:
             with engine.eager_scope():
-                return self._step(engine.wrap(nest.map_structure(_device, data)), _device(mask))
+                return self._step(engine.wrap(nest.map_structure(device, data)), device(mask))
         return engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
 
     def padded(self, data, size):
@@ -110,13 +110,13 @@ class Program:
         return logs
 
     def _sized(self, batch, source):
+        rows = rows_in(batch) or 0
         if source.full_batch is None:
-            source.full_batch = rows_in(batch) or 0
-        return self.padded(batch, source.full_batch) if self._dispatched else self._first(batch)
-
-    def _first(self, batch):
-        self._dispatched = 1
-        return self(batch)
+            source.full_batch = rows
+        if self.mode == "predict" and source.steps == 1 and rows:
+            # small predictions of any size share few programs: the next power of two
+            return self.padded(batch, 1 << (rows - 1).bit_length())
+        return self.padded(batch, source.full_batch)
 
     def _resident(self, source, every_batch, group, resume):
         order, size, first = source.order(), source.full_batch, 0
@@ -172,7 +172,8 @@ def _raw(leaf):
     return leaf.array if isinstance(leaf, (engine.Tensor, engine.Variable)) else leaf
 
 
-def _device(leaf):
+def device(leaf):
+    """Return an array as a Tensor; None stays None."""
     return leaf if leaf is None or isinstance(leaf, engine.Tensor) else engine.convert_to_tensor(leaf)
 
 
