@@ -19,6 +19,8 @@ from jax import lax
 
 from fitloom.ops.kernels import platform
 from fitloom.ops.kernels.derivatives import Static, with_backward
+from fitloom.ops.kernels.native import library
+from fitloom.ops.kernels.primitives import Bilinear
 
 # A depthwise convolution as a sum of shifted images costs one pass for each place of the kernel.
 _MOST_PLACES = 64
@@ -242,15 +244,48 @@ def _transposed_size(n, width, stride, padding, extra):
     return (n - 1) * stride + 2 + total - width, width - 1 - low
 
 
-# The three faces of one trilinear form, sum(dy * conv(x, w)); each is linear in both arguments.
-
-
-def _dimension_numbers(ndim):
-    spatial = "DHW"[3 - ndim :] if ndim <= 3 else "ABCDE"[:ndim]
-    return (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+# The three faces of one trilinear form, sum(dy * conv(x, w)), each linear in both arguments:
+# the result, the gradient of x, and the gradient of w. Each is the transpose of the others.
 
 
 def _conv(x, w, strides, pads, dilation, groups):
+    if _native_takes(x, w):
+        lows = tuple(low for low, _ in pads)
+        sizes = _conv_shape(x, w, strides, pads, dilation)[1:-1]
+        return _forward(x, w, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups)
+    return _conv_on_xla(x, w, strides, pads, dilation, groups)
+
+
+def _conv_input_gradient(w, dy, sizes, strides, pads, dilation, groups):
+    """The x for which `sum(x * result) = sum(dy * conv(x, w))`; x has spatial `sizes`."""
+    if _native_takes(dy, w):
+        lows = tuple(low for low, _ in pads)
+        return _input_gradient(
+            w, dy, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups
+        )
+    return _input_gradient_on_xla(w, dy, sizes, strides, pads, dilation, groups)
+
+
+def _native_takes(x, w):
+    return x.ndim <= 5 and x.dtype == w.dtype == jnp.float32 and platform.native_enabled()
+
+
+def _dimension_numbers(ndim):
+    spatial = "DHW"[3 - ndim :] if ndim <= 3 else "ABEFGJKLMPQRSTUVXYZ"[:ndim]
+    return (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+
+
+def _conv_shape(x, w, strides, pads, dilation):
+    sizes = [
+        max((n + low + high - (k - 1) * d - 1) // s + 1, 0)
+        for n, (low, high), k, d, s in zip(
+            x.shape[1:-1], pads, w.shape[:-2], dilation, strides, strict=True
+        )
+    ]
+    return (x.shape[0], *sizes, w.shape[-1])
+
+
+def _conv_on_xla(x, w, strides, pads, dilation, groups):
     return lax.conv_general_dilated(
         x,
         w,
@@ -262,22 +297,20 @@ def _conv(x, w, strides, pads, dilation, groups):
     )
 
 
-def _conv_input_gradient(w, dy, sizes, strides, pads, dilation, groups):
-    """The x for which `sum(x * result) = sum(dy * conv(x, w))`; x has spatial `sizes`."""
+def _input_gradient_on_xla(w, dy, sizes, strides, pads, dilation, groups):
     ndim = dy.ndim - 2
-    # Swap input and output channels within each group, flip, and slide over the spread-out dy.
+    # Swap the channels of w within each group, flip it, and slide it over the spread-out dy.
     spatial, (inner, outer) = w.shape[:-2], w.shape[-2:]
     w = w.reshape(*spatial, inner, groups, outer // groups)
-    w = jnp.moveaxis(w, -1, -3).reshape(*spatial, outer // groups, inner * groups)
-    w = jnp.flip(jnp.moveaxis(w.reshape(*spatial, outer // groups, inner, groups), -1, -2)
-                 .reshape(*spatial, outer // groups, groups * inner), range(ndim))
-    widths = [(k - 1) * d + 1 for k, d in zip(spatial, dilation, strict=True)]
-    outer_pads = [
-        (width - 1 - low, size + low - (n - 1) * s - 1)
-        for width, (low, _), size, n, s in zip(
-            widths, pads, sizes, dy.shape[1:-1], strides, strict=True
-        )
-    ]
+    w = jnp.moveaxis(w, -1, -3)  # (*spatial, outer / groups, inner, groups)
+    w = jnp.swapaxes(w, -1, -2).reshape(*spatial, outer // groups, groups * inner)
+    w = jnp.flip(w, range(ndim))
+    outer_pads = []
+    for k, d, (low, _), size, n, s in zip(
+        spatial, dilation, pads, sizes, dy.shape[1:-1], strides, strict=True
+    ):
+        width = (k - 1) * d + 1
+        outer_pads.append((width - 1 - low, size + low - (n - 1) * s - 1))
     return lax.conv_general_dilated(
         dy,
         w,
@@ -288,6 +321,81 @@ def _conv_input_gradient(w, dy, sizes, strides, pads, dilation, groups):
         dimension_numbers=_dimension_numbers(ndim),
         feature_group_count=groups,
     )
+
+
+def _pads_for(x_sizes, w_sizes, y_sizes, strides, lows, dilation):
+    """The padding, given the low side and the number of outputs; negative where x has more."""
+    return tuple(
+        (low, (m - 1) * s + (k - 1) * d + 1 - n - low)
+        for n, k, m, s, low, d in zip(
+            x_sizes, w_sizes, y_sizes, strides, lows, dilation, strict=True
+        )
+    )
+
+
+def _forward_reference(x, w, *, sizes, strides, lows, dilation, groups):
+    pads = _pads_for(x.shape[1:-1], w.shape[:-2], sizes, strides, lows, dilation)
+    return _conv_on_xla(x, w, strides, pads, dilation, groups)
+
+
+def _input_gradient_reference(w, dy, *, sizes, strides, lows, dilation, groups):
+    pads = tuple((low, 0) for low in lows)
+    return _input_gradient_on_xla(w, dy, sizes, strides, pads, dilation, groups)
+
+
+def _weight_gradient_reference(x, dy, *, sizes, strides, lows, dilation, groups):
+    shape = (*sizes, x.shape[-1] // groups, dy.shape[-1])
+    pads = _pads_for(x.shape[1:-1], sizes, dy.shape[1:-1], strides, lows, dilation)
+    forward = functools.partial(
+        _conv_on_xla, x, strides=strides, pads=pads, dilation=dilation, groups=groups
+    )
+    kernel = jax.ShapeDtypeStruct(shape, dy.dtype)
+    return jax.linear_transpose(forward, kernel)(dy)[0]
+
+
+def _forward_native(x, w, *, sizes, dilation, **static):
+    result = jax.ShapeDtypeStruct((x.shape[0], *sizes, w.shape[-1]), x.dtype)
+    return library.call("conv_forward", result, x, w, dilations=dilation, **static)
+
+
+def _input_gradient_native(w, dy, *, sizes, dilation, groups, **static):
+    result = jax.ShapeDtypeStruct((dy.shape[0], *sizes, w.shape[-2] * groups), dy.dtype)
+    return library.call(
+        "conv_input_gradient", result, w, dy, dilations=dilation, groups=groups, **static
+    )
+
+
+def _weight_gradient_native(x, dy, *, sizes, dilation, groups, **static):
+    shape = (*sizes, x.shape[-1] // groups, dy.shape[-1])
+    result = jax.ShapeDtypeStruct(shape, dy.dtype)
+    return library.call(
+        "conv_weight_gradient", result, x, dy, dilations=dilation, groups=groups, **static
+    )
+
+
+# `sizes` are the spatial sizes of the result, which strides leave open.
+_forward = Bilinear("conv", _forward_reference, _forward_native, batched=0)
+_input_gradient = Bilinear(
+    "conv_input_gradient", _input_gradient_reference, _input_gradient_native, batched=1
+)
+_weight_gradient = Bilinear(
+    "conv_weight_gradient", _weight_gradient_reference, _weight_gradient_native, batched=None
+)
+
+
+# x (batch, *spatial, in), w (*spatial, in / groups, out), dy (batch, *spatial, out)
+_forward.set_transposes(
+    lambda ct, x, w, sizes, **static: _input_gradient(w, ct, sizes=x.aval.shape[1:-1], **static),
+    lambda ct, x, w, sizes, **static: _weight_gradient(x, ct, sizes=w.aval.shape[:-2], **static),
+)
+_input_gradient.set_transposes(
+    lambda ct, w, dy, sizes, **static: _weight_gradient(ct, dy, sizes=w.aval.shape[:-2], **static),
+    lambda ct, w, dy, sizes, **static: _forward(ct, w, sizes=dy.aval.shape[1:-1], **static),
+)
+_weight_gradient.set_transposes(
+    lambda ct, x, dy, sizes, **static: _input_gradient(ct, dy, sizes=x.aval.shape[1:-1], **static),
+    lambda ct, x, dy, sizes, **static: _forward(x, ct, sizes=dy.aval.shape[1:-1], **static),
+)
 
 
 def _depthwise_geometry(x_shape, w_shape, strides, pads, dilation):

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one instruction set's version of the inner loops offers. `inner_loops.cc` is compiled once
+// for each set; `handlers.cc` picks a table at run time. Nothing here knows about threads,
+// memory allocation, or the shape of images: positions are lists of offsets.
+//
+// Only plain C headers may be included from the files compiled for a special instruction set: an
+// inline function of the C++ library compiled there could be the copy the linker keeps for all.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace fitloom {
+
+// Rows of `Outer` that are handled together; its scratch memory is sized by it.
+constexpr int64_t kOuterBlock = 128;
+
+// c[c_offset[m] + j] (+)= sum over segments s and k < length of
+//     a[a_offset[m] + segment[s] + k] * b(s * length + k, j)      for m < rows, j < columns
+// with b packed into panels by `pack`.
+struct Product {
+  const float* a;
+  const ptrdiff_t* a_offset;
+  int64_t rows;
+  const ptrdiff_t* segment;
+  int64_t segments;
+  int64_t length;
+  const float* b;
+  int64_t columns;
+  float* c;
+  const ptrdiff_t* c_offset;
+  bool accumulate;
+};
+
+// c[(s * length + k) * c_stride + j] += sum over rows m of
+//     a[a_offset[m] + segment[s] + k] * d[m * d_stride + j]
+// and, if column_sum is given, column_sum[j] += sum over rows of d[m * d_stride + j].
+struct Outer {
+  const float* a;
+  const ptrdiff_t* a_offset;
+  int64_t rows;
+  const ptrdiff_t* segment;
+  int64_t segments;
+  int64_t length;
+  const float* d;
+  ptrdiff_t d_stride;
+  int64_t columns;
+  float* c;
+  ptrdiff_t c_stride;
+  float* column_sum;
+  float* scratch;  // outer_scratch(segments, length) floats, aligned to 64 bytes
+};
+
+// y[y_offset[m] + j] = sum over segments s of x[x_offset[m] + segment[s] + j] * w[s * channels + j]
+struct Depthwise {
+  const float* x;
+  const ptrdiff_t* x_offset;
+  int64_t rows;
+  const ptrdiff_t* segment;
+  int64_t segments;
+  int64_t channels;
+  const float* w;
+  float* y;
+  const ptrdiff_t* y_offset;
+};
+
+// dw[s * channels + j] += sum over rows m of x[x_offset[m] + segment[s] + j] * dy[m * channels + j]
+struct DepthwiseOuter {
+  const float* x;
+  const ptrdiff_t* x_offset;
+  int64_t rows;
+  const ptrdiff_t* segment;
+  int64_t segments;
+  int64_t channels;
+  const float* dy;
+  float* dw;
+};
+
+struct InnerLoops {
+  const char* name;
+  int64_t lanes;          // floats in a vector
+  int64_t panel_vectors;  // vectors in a full panel of packed columns
+
+  // One panel: out[k * width + j] = source[k * row_stride + j * column_stride] for k < rows,
+  // j < columns, where width is columns rounded up to whole vectors; the rest is zero.
+  void (*pack)(const float* source, ptrdiff_t row_stride, ptrdiff_t column_stride, int64_t rows,
+               int64_t columns, float* out);
+  void (*multiply)(const Product&);
+  int64_t (*outer_scratch)(int64_t segments, int64_t length);
+  void (*outer)(const Outer&);
+  void (*depthwise)(const Depthwise&);
+  void (*depthwise_outer)(const DepthwiseOuter&);
+
+  // One step of one row. Gates come in as sums and leave activated (LSTM: i, f, g, o).
+  void (*lstm_forward)(int64_t units, float* gates, const float* c_before, float* c_after,
+                       float* h_after);
+  // dc comes in as the gradient of c_after and leaves as that of c_before.
+  void (*lstm_backward)(int64_t units, const float* gates, const float* c_before,
+                        const float* c_after, const float* dh, float* dc, float* da);
+  // gates leaves as z, r, candidate, and the recurrent part of the candidate before the reset.
+  void (*gru_forward)(int64_t units, const float* projected, const float* recurrent,
+                      const float* h_before, float* gates, float* h_after);
+  // dh leaves as the part of the gradient of h_before that does not pass through the matrix.
+  void (*gru_backward)(int64_t units, const float* gates, const float* h_before, float* dh,
+                       float* da, float* da_recurrent);
+
+  void (*add)(int64_t n, const float* source, float* sum);
+};
+
+const InnerLoops* inner_loops_avx512();
+const InnerLoops* inner_loops_avx2();
+const InnerLoops* inner_loops_neon();
+
+}  // namespace fitloom

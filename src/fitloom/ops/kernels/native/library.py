@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads the native library when it is first needed, and makes its functions callable from XLA."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from fitloom.ops.kernels.native.build import LIBRARY
+
+_TARGETS = (
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "depthwise_forward",
+    "depthwise_input_gradient",
+    "depthwise_weight_gradient",
+    "lstm_forward",
+    "lstm_backward",
+    "gru_forward",
+    "gru_backward",
+    "dense_gradient",
+    "recurrent_gradient",
+)
+
+
+@functools.cache
+def instruction_set() -> str:
+    """Name the instruction set of the kernels that will run: 'avx512', 'avx2' or 'neon'.
+
+    '' means that everything runs on XLA alone: the library was not built, this processor is too
+    old for it, or `FITLOOM_NATIVE=0` is set in the environment. The library is loaded and its
+    functions are registered with XLA at the first call; no XLA backend is started.
+    """
+    if os.environ.get("FITLOOM_NATIVE", "") == "0":
+        return ""
+    path = os.environ.get("FITLOOM_NATIVE_LIBRARY", "") or pathlib.Path(__file__).with_name(LIBRARY)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:
+        return ""
+    library.fitloom_instruction_set.restype = ctypes.c_char_p
+    name = library.fitloom_instruction_set().decode()
+    if name:
+        for target in _TARGETS:
+            handler = jax.ffi.pycapsule(getattr(library, f"fitloom_{target}"))
+            jax.ffi.register_ffi_target(f"fitloom_{target}", handler, platform="cpu")
+    return name
+
+
+def call(target: str, results: Any, *arguments: jax.Array, **attributes: int | Sequence[int]) -> Any:
+    """Call a native function from a function that is being traced for the CPU.
+
+    Args:
+        target: Its name, without the library's prefix.
+        results: Shape and dtype of the result (`jax.ShapeDtypeStruct`), or a tuple of them.
+        *arguments: Arrays.
+        **attributes: Integers and tuples of integers.
+    """
+    attributes = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
+    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **attributes)
