@@ -122,3 +122,20 @@ CASES = [
     ("Dot", {"axes": (2, 1), "normalize": True}, [(2, 3, 4), (2, 4, 5)], {}),
     ("Dot", {"axes": -1}, [(2, 3, 4), (2, 5, 4)], {}),
 ]
+
+RECURRENT = [
+    ("SimpleRNN", {"units": 3}),
+    ("SimpleRNN", {"units": 3, "activation": "relu", "return_sequences": True, "use_bias": False}),
+    ("LSTM", {"units": 3}),
+    ("LSTM", {"units": 3, "return_sequences": True, "return_state": True, "go_backwards": True}),
+    ("LSTM", {"units": 3, "recurrent_activation": "hard_sigmoid", "unit_forget_bias": False}),
+    ("LSTM", {"units": 3, "activation": "gelu", "return_sequences": True}),
+    ("LSTM", {"units": 3, "zero_output_for_mask": True, "return_sequences": True}),
+    ("LSTM", {"units": 3, "unroll": True, "return_sequences": True}),
+    ("LSTM", {"units": 3, "zero_output_for_mask": True}),
+    ("LSTM", {"units": 3, "stateful": True, "return_state": True}),
+    ("GRU", {"units": 3, "return_sequences": True}),
+    ("GRU", {"units": 3, "reset_after": False, "return_state": True}),
+    ("GRU", {"units": 3, "reset_after": False, "activation": "mish", "use_bias": False}),
+    ("GRU", {"units": 3, "activation": "mish", "go_backwards": True, "zero_output_for_mask": True}),
+]

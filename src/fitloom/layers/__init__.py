@@ -105,6 +105,22 @@ from fitloom.layers.preprocessing_numeric import (
     Normalization as Normalization,
     Rescaling as Rescaling,
 )
+from fitloom.layers.recurrent import (
+    GRU as GRU,
+    LSTM as LSTM,
+    RNN as RNN,
+    SimpleRNN as SimpleRNN,
+)
+from fitloom.layers.recurrent_cells import (
+    GRUCell as GRUCell,
+    LSTMCell as LSTMCell,
+    SimpleRNNCell as SimpleRNNCell,
+    StackedRNNCells as StackedRNNCells,
+)
+from fitloom.layers.recurrent_wrappers import (
+    Bidirectional as Bidirectional,
+    TimeDistributed as TimeDistributed,
+)
 from fitloom.layers.regularization import (
     ActivityRegularization as ActivityRegularization,
     AlphaDropout as AlphaDropout,

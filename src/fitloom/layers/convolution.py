@@ -127,10 +127,6 @@ class _Conv(_Convolution):
         """Return the output shape."""
         return self._output_shape(input_shape, self.filters)
 
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config()}
-
 
 class Conv1D(_Conv):
     """Convolve sequences `(batch, steps, channels)` with `filters` kernels.
@@ -196,10 +192,6 @@ class _DepthwiseConv(_Convolution):
         """Return the output shape."""
         return self._output_shape(input_shape, self._channels(input_shape) * self.depth_multiplier)
 
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config()}
-
 
 class DepthwiseConv1D(_DepthwiseConv):
     """Convolve each channel of sequences with `depth_multiplier` kernels of its own."""
@@ -239,10 +231,6 @@ class _SeparableConv(_Convolution):
     def compute_output_shape(self, input_shape):
         """Return the output shape."""
         return self._output_shape(input_shape, self.filters)
-
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config()}
 
 
 class SeparableConv1D(_SeparableConv):
@@ -297,10 +285,6 @@ class _ConvTranspose(_Convolution):
                 spatial.append(n * s if extra is None else (n - 1) * s + reach - 2 * (reach // 2) + extra)
         filters = self.filters
         return (input_shape[0], filters, *spatial) if first else (input_shape[0], *spatial, filters)
-
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config()}
 
 
 class Conv1DTranspose(_ConvTranspose):

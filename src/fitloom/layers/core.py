@@ -189,7 +189,7 @@ class EinsumDense(BuiltinLayer):
 
     def get_config(self):
         """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config(), "output_shape": self.partial_output_shape}
+        return {**super().get_config(), "output_shape": self.partial_output_shape}
 
 
 class Identity(BuiltinLayer):

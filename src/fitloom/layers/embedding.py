@@ -68,10 +68,6 @@ class Embedding(BuiltinLayer):
         """Append `output_dim`."""
         return (*input_shape, self.output_dim)
 
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {"activity_regularizer": None, **super().get_config()}
-
 
 class ReversibleEmbedding(Embedding):
     """An embedding that also maps vectors back to scores over the indices: `layer(x, reverse=True)`.
