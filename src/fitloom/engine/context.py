@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is going on in this thread, and the lock under which recordings change."""
 import threading
+import weakref
 
 # Recording takes well under a microsecond; one lock for all threads costs 0.06 us of it and lets any thread force
 # another thread's pending work safely.
@@ -9,10 +10,23 @@ LOCK = threading.RLock()
 
 class _Closed:
     """Stands where no trace is open."""
-    closed, inline, recording, parent = True, False, False, None
+    closed, inline, recording, parent, opened = True, False, False, None, ()
 
 
 CLOSED = _Closed()
+
+
+_threads: list = []          # (weak reference to a thread, its context's attributes)
+
+
+def traces_of_other_threads():
+    """Return the open traces of all other threads."""
+    if len(_threads) < 2:
+        return ()
+    _threads[:] = [(thread, state) for thread, state in _threads if (t := thread()) is not None and t.is_alive()]
+    mine = threading.current_thread()
+    return [state["trace"] for thread, state in _threads
+            if thread() is not mine and "trace" in state and not state["trace"].closed and not state["trace"].inline]
 
 
 class _Context(threading.local):
@@ -22,6 +36,9 @@ class _Context(threading.local):
     seeds = None            # the seed_scope of this thread
     abstract_size = None    # during an evaluation without values: the size that stands for unknown dimensions
     autocast = None         # dtype name in which float Keras variables are read (mixed precision)
+
+    def __init__(self):
+        _threads.append((weakref.ref(threading.current_thread()), self.__dict__))
 
 
 CONTEXT = _Context()

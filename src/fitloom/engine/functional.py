@@ -8,7 +8,7 @@ import numpy as np
 
 from fitloom.base import nest
 from fitloom.engine.avals import SEED
-from fitloom.engine.context import CLOSED, CONTEXT, LOCK
+from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.seeds import next_host_seed
@@ -123,7 +123,13 @@ class StepProgram:
     def acquire(self):
         """Take the state out of the variables."""
         with LOCK:
-            values = []
+            values, readers = [], list(traces_of_other_threads())
+            if not CONTEXT.trace.closed and not CONTEXT.trace.inline:
+                CONTEXT.trace.flush()                        # pending work reads the values as they are now
+                readers.append(CONTEXT.trace)
+            for trace in readers:
+                for store in trace.opened if not trace.closed else ():
+                    store.escaped = True
             for store in self.pure.stores:
                 value = store.current()
                 if self.donate and store.escaped:

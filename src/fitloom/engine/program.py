@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fitloom.engine.context import traces_of_other_threads
 from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.lowering import evaluate
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, PackedResults, repack, unpack
@@ -73,8 +74,10 @@ class Program:
         arguments, holders = trace.leaves, trace.holders
         if self.donated or self.float_count or self.int_count:
             arguments = list(arguments)
+        others = traces_of_other_threads()
         for j in self.donated:
-            if holders[j].escaped:                           # someone may still see the old value
+            if holders[j].escaped or others and any(holders[j] in t.opened for t in others):
+                # someone may still see the old value
                 arguments[j] = jnp.array(arguments[j], copy=True)
                 STATISTICS["donated_copies"] += 1
         if self.float_count:

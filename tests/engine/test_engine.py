@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's invariants."""
+import gc
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+import fitloom as tf
+from fitloom import engine
+from fitloom.engine import STATISTICS
+from fitloom.engine.context import CONTEXT
+
+
+def settle():
+    if not CONTEXT.trace.closed:
+        CONTEXT.trace.flush()
+
+
+def programs():
+    return STATISTICS["programs"]
+
+
+def test_recording_never_executes():
+    settle()
+    before = dict(STATISTICS)
+    x = tf.constant([1.0, 2.0])
+    for _ in range(5):
+        x = x * 2.0 + 1.0
+    assert STATISTICS == before
+    assert x.numpy().tolist() == [63.0, 95.0]
+    assert STATISTICS["flushes"] == before["flushes"] + 1
+
+
+def test_same_structure_same_program_and_floats_do_not_recompile():
+    settle()
+    v = tf.Variable([1.0, 2.0])
+
+    def step(rate):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(v * v)
+        v.assign_sub(tape.gradient(loss, v) * rate)
+        return float(loss)
+
+    step(0.1)
+    before = programs()
+    losses = [step(0.1 / (i + 1)) for i in range(5)]
+    assert programs() == before
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_wrong_shape_raises_where_it_was_written():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="matmul"):
+        tf.matmul(tf.ones((2, 3)), tf.ones((2, 3)))
+
+
+def test_different_dtypes_are_an_error():
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"tf\.cast"):
+        tf.constant(1) + tf.constant(1.0)
+
+
+def test_user_memory_is_copied_at_once():
+    source = np.ones(4, np.float32)
+    x, v = tf.constant(source), tf.Variable(source)
+    y = x + 1.0
+    source[:] = 7
+    assert y.numpy().tolist() == [2.0] * 4
+    assert v.numpy().tolist() == [1.0] * 4
+
+
+def test_numpy_of_a_variable_is_a_copy():
+    v = tf.Variable([1.0, 2.0])
+    before = v.numpy()
+    v.assign([3.0, 4.0])
+    assert before.tolist() == [1.0, 2.0]
+    before[:] = 9
+    assert v.numpy().tolist() == [3.0, 4.0]
+
+
+def test_array_that_escaped_is_not_donated():
+    v = tf.Variable(np.arange(5000, dtype=np.float32))
+    for _ in range(2):
+        v.assign_add(tf.ones(5000))
+        engine.next_element()
+    raw = v.array
+    v.assign_add(tf.ones(5000))
+    engine.next_element()
+    assert not raw.is_deleted()
+    assert float(raw[0]) == 2.0
+    assert v.numpy()[0] == 3.0
+
+
+def test_buffers_in_between_are_donated():
+    v = tf.Variable(np.arange(5000, dtype=np.float32))
+    for _ in range(2):
+        v.assign_add(tf.ones(5000))
+        engine.next_element()
+    before = v.store.value
+    v.assign_add(tf.ones(5000))
+    engine.next_element()
+    assert before.is_deleted()
+
+
+def test_exception_in_the_middle_leaves_the_trace_usable():
+    v = tf.Variable([1.0])
+    with pytest.raises(KeyError), tf.GradientTape():
+        v.assign_add([1.0])
+        raise KeyError("user")
+    with tf.GradientTape() as tape:
+        loss = v * v
+    assert tape.gradient(loss, v).numpy().tolist() == [4.0]
+
+
+def test_tensors_of_other_threads_can_be_forced():
+    made = []
+    thread = threading.Thread(target=lambda: made.append(tf.constant([1.0]) * 3.0))
+    thread.start()
+    thread.join()
+    assert made[0].numpy().tolist() == [3.0]
+
+
+def test_pending_read_survives_a_step_program():
+    v = tf.Variable(np.ones(2000, np.float32))
+    pending = v * 2.0
+    program = engine.StepProgram(lambda: v.assign_add(tf.ones(2000)), [v])
+    program.step()
+    program.step()
+    assert pending.numpy()[0] == 2.0
+    assert v.numpy()[0] == 3.0
+
+
+def test_step_program_runs_many_steps_in_one_dispatch():
+    v = tf.Variable(0.0)
+
+    def step(x):
+        v.assign_add(x)
+        return {"v": v}
+
+    program = engine.StepProgram(step, [v], fetch=lambda i, data: (data[i],))
+    data = np.arange(10, dtype=np.float32)
+    assert float(program.run(0, 4, data)["v"]) == 6.0
+    compiled = program.compiled
+    assert float(program.run(4, 6, data)["v"]) == 45.0
+    assert program.compiled == compiled
+    assert float(v) == 45.0
+
+
+def test_inline_and_recorded_agree():
+    def step(w, x):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = tf.reduce_sum(tf.tanh(x @ w) ** 2.0)
+            first = inner.gradient(loss, w)
+            penalty = tf.reduce_sum(first * first)
+        second = outer.gradient(penalty, w)
+        w.assign_sub(second * 0.1)
+        return loss, first, second
+
+    x = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    recorded_w, inline_w = tf.Variable([[0.1, 0.2], [0.3, -0.4]]), tf.Variable([[0.1, 0.2], [0.3, -0.4]])
+    recorded = step(recorded_w, x)
+    inline = engine.StepProgram(lambda x: step(inline_w, x), [inline_w]).step(x.array)
+    for a, b in zip(recorded, inline):
+        np.testing.assert_allclose(a.numpy(), np.asarray(b), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(recorded_w.numpy(), inline_w.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_eager_and_recorded_agree():
+    def run():
+        w = tf.Variable([[0.1, 0.2], [0.3, -0.4]])
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_sum(tf.exp(w) * w)
+            half = loss * 0.5
+        w.assign_sub(tape.gradient(half, w))
+        return tape.gradient(loss, w).numpy(), w.numpy()
+
+    recorded = run()
+    tf.config.run_functions_eagerly(True)
+    try:
+        settle()
+        before = programs()
+        eager = run()
+        assert programs() == before
+    finally:
+        tf.config.run_functions_eagerly(False)
+    for a, b in zip(recorded, eager):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_memory_is_flat_over_many_steps():
+    w, x = tf.Variable(np.ones((2, 2), np.float32)), tf.constant(np.ones((2, 2), np.float32))
+
+    def steps(count):
+        for _ in range(count):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(x @ w))
+            w.assign_sub(tape.gradient(loss, w) * 0.01)
+        return w.numpy()
+
+    steps(50)
+    gc.collect()
+    arrays, objects, compiled = len(jax.live_arrays()), len(gc.get_objects()), programs()
+    steps(10_000)
+    gc.collect()
+    assert len(jax.live_arrays()) <= arrays + 2
+    assert len(gc.get_objects()) < objects + 200
+    assert programs() == compiled
+
+
+def test_string_tensors_live_on_the_host():
+    words = tf.constant(["a", "bc"])
+    assert words.dtype == tf.string
+    assert words.numpy().tolist() == [b"a", b"bc"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"tf\.strings"):
+        tf.square(words)
+
+
+def test_numerics_check_names_the_operation_and_the_line():
+    tf.debugging.enable_check_numerics()
+    try:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"log at .*test_engine\.py:\d+ produced NaN"):
+            tf.math.log(tf.constant([-1.0]))
+    finally:
+        tf.debugging.disable_check_numerics()
