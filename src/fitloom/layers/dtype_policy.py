@@ -84,6 +84,9 @@ class DTypePolicyMap(dict):
 
     def __init__(self, default_policy=None, policy_map=None):
         super().__init__()
+        if policy_map is not None and not isinstance(policy_map, dict):
+            raise TypeError("If specified, `policy_map` must be a dict. "
+                            f"Received: policy_map={policy_map} (of type {type(policy_map)})")
         self._default_policy = None if default_policy is None else get(default_policy)
         for key, policy in (policy_map or {}).items():
             self[key] = policy
@@ -107,6 +110,11 @@ class DTypePolicyMap(dict):
         if len(found) > 1:
             raise ValueError(f"Path '{layer_path}' matches several keys of the DTypePolicyMap: {found}.")
         return super().__getitem__(found[0]) if found else self.default_policy
+
+    def __repr__(self):
+        mapping = [(key, policy.name) for key, policy in self.items()]
+        default = self._default_policy.name if self._default_policy is not None else None
+        return f"<DTypePolicyMap at {hex(id(self))} default_policy={default}, mapping={mapping}>"
 
     def __eq__(self, other):
         return isinstance(other, DTypePolicyMap) and self._default_policy == other._default_policy and \

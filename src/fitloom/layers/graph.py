@@ -293,23 +293,22 @@ class Graph:
         self.operations = sorted(operation_depth, key=lambda o: (-operation_depth[o], indices[o]))
 
     def _check(self):
-        known, passed = {id(x) for x in self.inputs}, []
+        known, lacking = {id(x) for x in self.inputs}, {}
         for depth in sorted(self.nodes_by_depth, reverse=True):
             for node in self.nodes_by_depth[depth]:
-                for x in node.input_tensors:
-                    if id(x) not in known:
-                        raise ValueError(
-                            f"Graph disconnected: cannot find parent for tensor {x} at operation "
-                            f"'{node.operation.name}'. It does not come from the given inputs "
-                            f"{[i.name for i in self.inputs]}. The following previous operations were accessed "
-                            f"without issue: {passed}")
-                passed.append(node.operation.name)
-                if not node.is_input or any(id(x) in known for x in node.outputs):
+                missing = [x for x in node.input_tensors if id(x) not in known]
+                if missing:
+                    lacking.update({id(x): lacking.get(id(missing[0]), (missing[0], node)) for x in node.outputs})
+                elif not node.is_input:
                     known.update(id(x) for x in node.outputs)
-        for (path, x) in nest.flatten_with_paths(self.outputs_structure):
+        for path, x in nest.flatten_with_paths(self.outputs_structure):
             if id(x) not in known:
+                missing, node = lacking.get(id(x), (x, None))
                 raise ValueError(
-                    f"Output with path `{'.'.join(str(p) for p in path)}` is not connected to `inputs`")
+                    f"Output with path `{'.'.join(str(p) for p in path)}` is not connected to `inputs`. Graph "
+                    f"disconnected: cannot find parent for tensor {missing}"
+                    f"{f' at operation {node.operation.name!r}' if node else ''}: it does not come from the given inputs "
+                    f"{[i.name for i in self.inputs]}.")
         counts = collections.Counter(operation.name for operation in self.operations)
         for name, count in counts.items():
             if count > 1:

@@ -33,9 +33,9 @@ class InputLayer(Layer):
             raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
         for argument, value in (("sparse", sparse), ("ragged", ragged)):
             if value:
-                raise ValueError(f"Input(..., {argument}=True) is not supported: feed dense tensors.")
+                raise ValueError(f"`{argument}=True` is not supported by Input: feed dense tensors.")
         if input_tensor is not None:
-            batch_shape, dtype = self._take(input_tensor, dtype, batch_shape)
+            batch_shape, dtype = self._take(input_tensor, dtype, shape, batch_size, batch_shape)
         elif shape is not None and batch_shape is not None:
             raise ValueError("You cannot pass both `shape` and `batch_shape` at the same time.")
         elif batch_size is not None and batch_shape is not None:
@@ -59,16 +59,20 @@ class InputLayer(Layer):
         self.built = True
 
     @staticmethod
-    def _take(tensor, dtype, batch_shape):
+    def _take(tensor, dtype, shape, batch_size, batch_shape):
+        """Check the other arguments against an existing tensor; return its shape and dtype."""
         if not isinstance(tensor, KerasTensor):
             raise ValueError("Argument `input_tensor` must be a KerasTensor. Received invalid type: "
                              f"input_tensor={tensor} (of type {type(tensor)})")
-        if dtype is not None and dtypes.name_of(dtype) != tensor.dtype:
-            raise ValueError("When providing the `input_tensor` argument, you cannot provide an incompatible `dtype` "
-                             f"argument: the tensor's dtype is {tensor.dtype}, received {dtype}.")
-        if batch_shape is not None and tuple(batch_shape) != tuple(tensor.shape):
-            raise ValueError("When providing the `input_tensor` argument, you cannot provide an incompatible "
-                             f"`batch_shape` argument: {tensor.shape} and {batch_shape}.")
+        for name, given, own in (("shape", shape, tensor.shape[1:]), ("batch_size", batch_size, tensor.shape[0]),
+                                 ("batch_shape", batch_shape, tensor.shape), ("dtype", dtype, tensor.dtype)):
+            if given is None:
+                continue
+            same = dtypes.name_of(given) == own if name == "dtype" else given == own if name == "batch_size" else \
+                tuple(given) == tuple(own)
+            if not same:
+                raise ValueError("When providing the `input_tensor` argument, you cannot provide an incompatible "
+                                 f"`{name}` argument: the tensor has {own}, but {given} was given.")
         return tensor.shape, tensor.dtype
 
     def call(self):

@@ -68,8 +68,8 @@ def assert_input_compatibility(input_spec, inputs, layer_name):
     else:
         values = nest.flatten(inputs)
     if len(values) != len(specs):
-        raise ValueError(
-            f"Layer '{layer_name}' expected {len(specs)} input(s). Received {len(values)} instead.")
+        raise ValueError(f"Layer '{layer_name}' expects {len(specs)} input(s), but it received {len(values)} input "
+                         "tensors.")
     for index, (value, spec) in enumerate(zip(values, specs)):
         if spec is not None:
             _check_one(value, spec, index, layer_name)
@@ -86,11 +86,9 @@ def _check_one(value, spec, index, layer_name):
     received = f"but received shape {shape}"
     who = f"Input {index} of layer '{layer_name}' is incompatible with the layer:"
     if spec.ndim is not None and ndim != spec.ndim:
-        squeezed = spec.allow_last_axis_squeeze and spec.shape and (
-            (ndim == spec.ndim + 1 and shape[-1] == 1) or (ndim == spec.ndim - 1 and spec.shape[-1] == 1))
-        if not squeezed:
-            raise ValueError(f"{who} expected ndim={spec.ndim}, found ndim={ndim}. Full shape received: {shape}")
-        return
+        if spec.allow_last_axis_squeeze:
+            return      # the model itself adds or drops an axis of size 1, or says why it cannot
+        raise ValueError(f"{who} expected ndim={spec.ndim}, found ndim={ndim}. Full shape received: {shape}")
     if spec.max_ndim is not None and ndim > spec.max_ndim:
         raise ValueError(f"{who} expected max_ndim={spec.max_ndim}, found ndim={ndim}")
     if spec.min_ndim is not None and ndim < spec.min_ndim:

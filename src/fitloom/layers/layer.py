@@ -372,7 +372,7 @@ class Layer(LayerState, Operation):
                       for name, value in kwargs.items()}
 
     def _convert(self, x):
-        if x.__class__ in _UNCHANGED:
+        if x.__class__ in _UNCHANGED or x.__class__ is KerasTensor:
             return x
         if not is_tensor(x):
             if not hasattr(x, "__array__") or isinstance(x, type):
@@ -472,10 +472,20 @@ class Layer(LayerState, Operation):
         given = kwargs
         if "training" in kwargs and not self._signature.has_training:
             given = {name: value for name, value in kwargs.items() if name != "training"}
-        outputs = self.compute_output_spec(*args, **given)
+        outputs = self.compute_output_spec(*nest.map_structure(self._cast_spec, args),
+                                           **nest.map_structure(self._cast_spec, given))
         self._clear_losses()
         self._add_node(args, kwargs, outputs)
         return outputs
+
+    def _cast_spec(self, x):
+        """What a symbolic input is inside the call: a float is cast to the compute dtype."""
+        if x.__class__ is not KerasTensor or not self.autocast or not self._convert_input_args:
+            return x
+        wanted = self.input_dtype
+        if x.dtype == wanted or not dtypes.is_floating(x.dtype) or not dtypes.is_floating(wanted):
+            return x
+        return KerasTensor(x.shape, dtype=wanted)
 
     def _abstract(self, function, args, kwargs):
         with engine.autocast_scope(self._find_autocast()):

@@ -113,6 +113,8 @@ def _from_dict(wanted, inputs):
     missing = [key for key in wanted if key not in inputs]
     if missing:
         raise ValueError(_mismatch(wanted, inputs))
+    if len(inputs) > len(wanted):
+        warnings.warn(_mismatch(wanted, inputs), stacklevel=6)
     return [x for key in nest.sorted_keys(wanted)
             for x in (nest.flatten(inputs[key]) if nest.is_nested(wanted[key]) else [inputs[key]])]
 
@@ -132,14 +134,19 @@ def _mismatch(wanted, inputs):
             f"Received: inputs={received}")
 
 
+def require_optional(wanted):
+    """Raise ValueError unless None may be passed for this input."""
+    operation = wanted._keras_history.operation
+    if isinstance(operation, InputLayer) and not operation.optional:
+        raise ValueError(f"The input '{wanted.name}' is not optional, but None was passed. "
+                         "Please provide a valid tensor.")
+
+
 def _fit(graph, flat):
     fitted = []
     for position, (x, wanted) in enumerate(zip(flat, graph.inputs)):
         if x is None:
-            operation = wanted._keras_history.operation
-            if isinstance(operation, InputLayer) and not operation.optional:
-                raise ValueError(f"The input '{wanted.name}' is not optional, but None was passed. "
-                                 "Please provide a valid tensor.")
+            require_optional(wanted)
             fitted.append(None)
             continue
         mask = masks.get_mask(x)
@@ -165,7 +172,7 @@ def _fit_rank(graph, x, wanted, position):
     if have == want - 1 and wanted.shape[-1] == 1:
         return ops.expand_dims(x, axis=-1)
     path = ".".join(str(p) for p in nest.flatten_with_paths(graph.inputs_structure)[position][0])
-    raise ValueError(f"Invalid input shape for input with name '{wanted.name}'{f' and path {path!r}' if path else ''}. "
+    raise ValueError(f"Invalid input shape for input with name '{wanted.name}' and path '{path}'. "
                      f"Expected shape {wanted.shape}, but input has incompatible shape {tuple(x.shape)}")
 
 
@@ -310,7 +317,7 @@ def _make_layer(config, custom_objects):
 def _tensor_of(created, name, node_index, tensor_index):
     layer = created.get(name)
     if layer is None:
-        raise ValueError(f"Invalid Functional model configuration: unknown layer '{name}'.")
+        raise ValueError(f"Invalid Functional model configuration. Missing node: {name}")
     if getattr(layer, "_graph", None) is not None and layer._is_functional:
         node_index -= 1     # Keras counts a functional model's own construction as its first node
     return layer._inbound_nodes[node_index].output_tensors[tensor_index]
@@ -331,7 +338,7 @@ def _read_node(data, created):
             return x
         layer = created.get(history[0])
         if layer is None:
-            raise ValueError(f"Invalid Functional model configuration: unknown layer '{history[0]}'.")
+            raise ValueError(f"Invalid Functional model configuration. Missing node: {history[0]}")
         return layer._inbound_nodes[history[1]].output_tensors[history[2]]
     args = nest.map_structure(revive, serialization.deserialize_keras_object(data["args"]))
     kwargs = nest.map_structure(revive, serialization.deserialize_keras_object(data["kwargs"]))

@@ -206,8 +206,20 @@ class Model(TrainingMethods):
         self.__dict__.update(_checked_aval=None, _input_spec=value)
 
     def _check_input(self, spec, args, kwargs, first):
-        if self._is_functional and isinstance(first, dict) != isinstance(self._graph.inputs_structure, dict):
-            return      # standardize_inputs finds the order, and says what is missing
+        wanted = self._graph.inputs_structure if self._is_functional else None
+        if isinstance(wanted, dict) and not nest.is_nested(first) and len(wanted) > 1:
+            raise ValueError(f"Layer '{self.name}' expects {len(wanted)} named input(s) with keys {list(wanted)}, but it "
+                             "received a single tensor.")
+        if self._is_functional and nest.is_nested(first):
+            if isinstance(first, dict) and not isinstance(wanted, dict):
+                return      # standardize_inputs finds the order, and says what is missing
+            if isinstance(first, dict):
+                pairs = [(first.get(key), x) for key, x in wanted.items()]
+            else:
+                pairs = zip(nest.flatten(first), self._graph.inputs)
+            for x, symbol in pairs:
+                if x is None and isinstance(symbol, KerasTensor):
+                    functional.require_optional(symbol)
         super()._check_input(spec, args, kwargs, first)
 
     @property
