@@ -107,13 +107,13 @@ def state_variables(model):
 
 
 def callback_states(model, pending=None):
-    """Return the states of the run's callbacks that have one, by position and class.
+    """Return (class name, state) of the run's callbacks that have a state, in their order.
 
     Args:
         pending: (epoch, logs) that callbacks after this one have not heard of yet; History is told here.
     """
     states = []
-    for position, callback in enumerate(getattr(model.__dict__.get("_callbacks"), "callbacks", ())):
+    for callback in getattr(model.__dict__.get("_callbacks"), "callbacks", ()):
         if type(callback).__name__ == "History":
             history = {name: [_plain(value) for value in values] for name, values in callback.history.items()}
             epochs = list(callback.epoch)
@@ -121,9 +121,9 @@ def callback_states(model, pending=None):
                 epochs.append(pending[0])
                 for name, value in (pending[1] or {}).items():
                     history.setdefault(name, []).append(_plain(value))
-            states.append((position, "History", {"history": history, "epoch": epochs}))
+            states.append(("History", {"history": history, "epoch": epochs}))
         elif hasattr(callback, "get_state"):
-            states.append((position, type(callback).__name__, callback.get_state()))
+            states.append((type(callback).__name__, callback.get_state()))
     return states
 
 
@@ -144,13 +144,17 @@ def resume(model, state, callbacks):
                              f"{tuple(variable.shape)}. The backup belongs to another model: use another backup_dir.")
         variable.assign(value)
     engine.restore_stream(state["stream_now"])
-    for position, kind, values in state["callbacks"]:
-        if position < len(callbacks.callbacks) and type(callbacks.callbacks[position]).__name__ == kind:
-            callback = callbacks.callbacks[position]
-            if kind == "History":
-                callback.history, callback.epoch = values["history"], values["epoch"]
-            else:
-                callback.set_state(values)
+    waiting = list(state["callbacks"])
+    for callback in callbacks.callbacks:
+        kind = type(callback).__name__
+        found = next((entry for entry in waiting if entry[0] == kind), None)
+        if found is None:
+            continue
+        waiting.remove(found)
+        if kind == "History":
+            callback.history, callback.epoch = found[1]["history"], found[1]["epoch"]
+        else:
+            callback.set_state(found[1])
 
 
 # -- the file: a zip of .npy members, whose check sums Python verifies when it reads them
@@ -183,7 +187,7 @@ def write_state(path, state, previous):
 
 def read_state(path):
     """Read what `write_state` wrote."""
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return _show_arrays(json.loads(arrays.pop("meta").tobytes()), arrays)
 

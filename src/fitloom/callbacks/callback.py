@@ -172,9 +172,16 @@ class CallbackList(Callback):
 
 
 def _to_all(name):
-    def hook(self, *arguments, **keywords):
+    arguments = 1 if "batch" in name or "epoch" in name else 0      # before logs: the batch or the epoch
+
+    def hook(self, *given, logs=None):
+        logs = given[arguments] if len(given) > arguments else logs
+        logs = {} if logs is None else logs
         for callback in self.callbacks:
-            getattr(callback, name)(*arguments, **keywords)
+            if "batch" in name:
+                getattr(callback, name)(*given[:arguments], logs=logs)
+            else:
+                getattr(callback, name)(*given[:arguments], logs)
 
     hook.__name__ = name
     hook.__doc__ = f"Call `{name}` of every callback."

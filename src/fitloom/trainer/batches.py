@@ -50,7 +50,7 @@ def to_numpy(value, label="x"):
             array = array[:, np.newaxis]          # a Series is a column
         if array.dtype == object:
             columns = getattr(value, "dtypes", None)
-            names = [str(name) for name, dtype in columns.items() if dtype == object] \
+            names = [str(name) for name, dtype in columns.items() if getattr(dtype, "kind", "O") not in "biufc"] \
                 if hasattr(columns, "items") else []
             try:
                 array = array.astype(config.floatx())

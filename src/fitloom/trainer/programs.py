@@ -47,10 +47,10 @@ class Program:
     def __call__(self, data, mask=None):
         """Run one batch; return the logs or predictions, still on the device."""
         if self.custom is not None:
-            return self.custom(iter([engine.wrap(nest.map_structure(device, data))]))
+            return self.custom(iter([nest.map_structure(device, data)]))
         if self.eager:
             with engine.eager_scope():
-                return self._step(engine.wrap(nest.map_structure(device, data)), device(mask))
+                return self._step(nest.map_structure(device, data), device(mask))
         return engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
 
     def padded(self, data, size):
