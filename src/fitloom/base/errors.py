@@ -24,6 +24,10 @@ class InvalidArgumentError(OpError, ValueError):
     """An operation received an argument it cannot work with."""
 
 
+class ValueNotKnownError(InvalidArgumentError):
+    """A value is needed while a function is traced, but the function's inputs decide it."""
+
+
 class OutOfRangeError(OpError, StopIteration):
     """An iterator has no next element."""
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
-from fitloom.base.errors import InvalidArgumentError
+from fitloom.base.errors import InvalidArgumentError, ValueNotKnownError
 from fitloom.engine import op
 
 VALUES = (engine.Tensor, engine.Variable, engine.KerasVariable)
@@ -128,7 +128,7 @@ def host_value(x, what="this value"):
         x = [host_value(v, what) for v in x]
     array = getattr(x, "array", x) if hasattr(x, "numpy") else x
     if isinstance(array, jax.core.Tracer):
-        raise InvalidArgumentError(
+        raise ValueNotKnownError(
             f"{what} must be known while the function is compiled, because the shape of the result depends on it, but "
             "it is computed inside the compiled function. Compute it outside, use a form with a fixed shape "
             "(tf.where with three arguments, a mask), or run with tf.config.run_functions_eagerly(True).")

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from fitloom.base import nest
+from fitloom.base.errors import OperatorNotAllowedInGraphError, ValueNotKnownError
 from fitloom.engine import context
 from fitloom.engine.procedure import Block
 from fitloom.engine.recording import convert_to_tensor
@@ -57,7 +58,7 @@ class Function:
         self.autograph, self.jit_compile = autograph, jit_compile
         self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
         self._bound = weakref.WeakKeyDictionary()
-        self._converted = None
+        self._plain = None
         functools.update_wrapper(self, python_function)
 
     def __get__(self, instance, owner):
@@ -77,18 +78,12 @@ class Function:
             method.__wrapped__ = plain
             method.__signature__ = _without_self(plain)
             bound = Function(method, self.input_signature, self.autograph, self.jit_compile)
-            bound._converted = self._method_body(reference)
+            bound._plain = lambda: functools.partial(convert_control_flow(plain), reference())
             self._bound[instance] = bound
-        return bound
+        return BoundFunction(instance, bound)
 
-    def _method_body(self, reference):
-        plain = convert_control_flow(self.python_function) if self.autograph else self.python_function
-        return lambda *args, **kwargs: plain(reference(), *args, **kwargs)
-
-    def _body(self):
-        if self._converted is None:
-            self._converted = convert_control_flow(self.python_function) if self.autograph else self.python_function
-        return self._converted
+    def _converted_function(self):
+        return convert_control_flow(self.python_function) if self._plain is None else self._plain()
 
     def __call__(self, *args, **kwargs):
         if context.functions_run_eagerly():
@@ -127,13 +122,20 @@ class Function:
         outline = nest.map_structure(lambda _: None, structure)
         values = [None if s is _TENSOR else s.value for s in static]
         is_tensor = [s is _TENSOR for s in static]
-        body_function = self._body()
 
         def body(*tensors):
             given = iter(tensors)
             args, kwargs = nest.pack_sequence_as(
                 outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
-            return body_function(*args, **kwargs)
+            if not self.autograph:
+                return self.python_function(*args, **kwargs)
+            try:
+                return self.python_function(*args, **kwargs)
+            except (OperatorNotAllowedInGraphError, ValueNotKnownError):
+                converted = self._converted_function()
+                if converted is self.python_function:
+                    raise
+                return converted(*args, **kwargs)
         return _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
 
     def _apply_signature(self, args, kwargs):
@@ -182,6 +184,19 @@ class Function:
     def function_spec(self):
         """The Python signature."""
         return inspect.signature(self.python_function)
+
+
+class BoundFunction:
+    """A tf.function method together with its instance, which it keeps alive while it is called."""
+
+    def __init__(self, instance, function):
+        self.__self__, self._function = instance, function
+
+    def __call__(self, *args, **kwargs):
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self._function, name)
 
 
 class _FunctionBlock(Block):
