@@ -24,6 +24,9 @@ check: $(STAMPS)/check  ## Lint, types and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+format: $(STAMPS)/check  ## Sort imports and mend what ruff can mend
+	$(BIN)/ruff check --fix $(FILES)
+
 docs: $(STAMPS)/docs  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
