@@ -164,3 +164,94 @@ def test_recurrent_layer_equals_keras(case, masked, rng):
         compare(ours, theirs, x, call, rng, gradients=False)   # the second batch starts from the first's states
     assert ours.compute_output_shape((2, 5, 4)) == theirs.compute_output_shape((2, 5, 4))
     assert ours.compute_output_shape((None, None, 4)) == theirs.compute_output_shape((None, None, 4))
+
+
+NESTED = {
+    "bidirectional": (lambda L: L.Bidirectional(L.LSTM(3)), (2, 5, 4), {}),
+    "bidirectional-sum": (lambda L: L.Bidirectional(L.GRU(3, return_sequences=True), merge_mode="sum"), (2, 5, 4), {}),
+    "bidirectional-states": (lambda L: L.Bidirectional(L.LSTM(3, return_state=True), merge_mode="ave"), (2, 5, 4), {}),
+    "bidirectional-none": (lambda L: L.Bidirectional(L.SimpleRNN(3, return_sequences=True), merge_mode=None),
+                           (2, 5, 4), {}),
+    "bidirectional-masked": (lambda L: L.Bidirectional(L.LSTM(3, return_sequences=True), merge_mode="mul"), (2, 5, 4),
+                             {"mask": np.array([[0, 1, 1, 0, 1], [1, 1, 0, 0, 0]], bool)}),
+    "stacked": (lambda L: L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_sequences=True), (2, 5, 4), {}),
+    "cell": (lambda L: L.RNN(L.SimpleRNNCell(3), go_backwards=True), (2, 5, 4),
+             {"mask": np.array([[0, 1, 1, 0, 1], [1, 1, 0, 0, 0]], bool)}),
+    "time-distributed": (lambda L: L.TimeDistributed(L.Dense(3)), (2, 5, 4), {}),
+    "time-distributed-conv": (lambda L: L.TimeDistributed(L.Conv2D(3, 2)), (2, 3, 4, 4, 2), {}),
+    "conv-lstm-1d": (lambda L: L.ConvLSTM1D(3, 2, padding="same", return_sequences=True), (2, 3, 5, 4), {}),
+    "conv-lstm-2d": (lambda L: L.ConvLSTM2D(3, 2, return_state=True, data_format="channels_first"), (2, 3, 4, 5, 5),
+                     {}),
+    "conv-lstm-3d": (lambda L: L.ConvLSTM3D(2, 2, strides=2), (1, 2, 4, 4, 4, 2), {}),
+    "spectral": (lambda L: L.SpectralNormalization(L.Dense(3)), (2, 4), {"training": False}),
+    "attention": (lambda L: L.Attention(use_scale=True), [(2, 5, 4), (2, 3, 4)], {}),
+    "attention-concat": (lambda L: L.Attention(score_mode="concat"), [(2, 5, 4), (2, 3, 6), (2, 3, 4)],
+                         {"return_attention_scores": True}),
+    "attention-causal": (lambda L: L.Attention(), [(2, 5, 4), (2, 5, 4)], {"use_causal_mask": True}),
+    "additive-attention": (lambda L: L.AdditiveAttention(), [(2, 5, 4), (2, 3, 4)], {}),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_nested_layer_equals_keras(name, rng):
+    make, shape, call = NESTED[name]
+    x = make_input(shape, rng)
+    theirs, ours = make(keras.layers), make(tf.keras.layers)
+    theirs(x, **call)
+    ours(x, **call)
+    same_names(ours, theirs)
+    copy_weights(theirs, ours, rng)
+    compare(ours, theirs, x, call, rng)
+    shapes = [tuple(v.shape) for v in x] if isinstance(x, list) else tuple(x.shape)
+    if "return_attention_scores" not in call:
+        assert list(ours.compute_output_shape(shapes)) == list(theirs.compute_output_shape(shapes))
+
+
+ATTENTION = {
+    "self": (lambda L: L.MultiHeadAttention(2, 3), [(2, 5, 4), (2, 5, 4)], {}),
+    "cross": (lambda L: L.MultiHeadAttention(2, 3, value_dim=5, output_shape=7), [(2, 5, 4), (2, 3, 6), (2, 3, 4)],
+              {"return_attention_scores": True}),
+    "scores": (lambda L: L.MultiHeadAttention(2, 3, use_bias=False), [(2, 5, 4), (2, 3, 4)],
+               {"return_attention_scores": True}),
+    "causal": (lambda L: L.MultiHeadAttention(2, 3), [(2, 5, 4), (2, 5, 4)], {"use_causal_mask": True}),
+    "masked": (lambda L: L.MultiHeadAttention(2, 3), [(2, 5, 4), (2, 3, 4)],
+               {"value_mask": np.array([[1, 1, 0], [1, 0, 0]], bool), "query_mask": np.ones((2, 5), bool)}),
+    "attention-mask": (lambda L: L.MultiHeadAttention(2, 3), [(2, 4, 4), (2, 3, 4)],
+                       {"attention_mask": np.tri(4, 3, dtype=bool)[None].repeat(2, 0)}),
+    "images": (lambda L: L.MultiHeadAttention(2, 3), [(2, 2, 3, 4), (2, 2, 3, 4)], {"return_attention_scores": True}),
+    "rows": (lambda L: L.MultiHeadAttention(2, 3, attention_axes=(2,)), [(2, 2, 3, 4), (2, 2, 3, 4)],
+             {"return_attention_scores": True}),
+    "gate-window": (lambda L: L.MultiHeadAttention(2, 3, use_gate=True, sliding_window=2), [(2, 5, 4), (2, 5, 4)], {}),
+    "grouped": (lambda L: L.GroupQueryAttention(3, 4, 2), [(2, 5, 4), (2, 3, 4)], {}),
+    "grouped-gate": (lambda L: L.GroupQueryAttention(3, 4, 2, use_gate=True, use_bias=False), [(2, 5, 4), (2, 5, 4)],
+                     {"use_causal_mask": True}),
+}
+
+
+class _Spread:
+    """A layer of several arguments called on one list."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, inputs, **call):
+        return self.layer(*inputs, **call)
+
+    def stateless_call(self, trainable, fixed, inputs, **call):
+        return self.layer.stateless_call(trainable, fixed, *inputs, **call)
+
+    def __getattr__(self, name):
+        return getattr(self.layer, name)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_projected_attention_equals_keras(name, rng):
+    make, shape, call = ATTENTION[name]
+    x = make_input(shape, rng)
+    theirs, ours = _Spread(make(keras.layers)), _Spread(make(tf.keras.layers))
+    theirs(x, **call)
+    ours(x, **call)
+    same_names(ours, theirs)
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    copy_weights(theirs, ours, rng)
+    compare(ours, theirs, x, call, rng)

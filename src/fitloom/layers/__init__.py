@@ -8,6 +8,13 @@ from fitloom.layers.activation_layers import (
     ReLU as ReLU,
     Softmax as Softmax,
 )
+from fitloom.layers.attention import (
+    AdditiveAttention as AdditiveAttention,
+    Attention as Attention,
+    GroupedQueryAttention as GroupedQueryAttention,
+    GroupQueryAttention as GroupQueryAttention,
+    MultiHeadAttention as MultiHeadAttention,
+)
 from fitloom.layers.convolution import (
     Conv1D as Conv1D,
     Conv1DTranspose as Conv1DTranspose,
@@ -117,6 +124,11 @@ from fitloom.layers.recurrent_cells import (
     SimpleRNNCell as SimpleRNNCell,
     StackedRNNCells as StackedRNNCells,
 )
+from fitloom.layers.recurrent_convolution import (
+    ConvLSTM1D as ConvLSTM1D,
+    ConvLSTM2D as ConvLSTM2D,
+    ConvLSTM3D as ConvLSTM3D,
+)
 from fitloom.layers.recurrent_wrappers import (
     Bidirectional as Bidirectional,
     TimeDistributed as TimeDistributed,
@@ -149,5 +161,4 @@ from fitloom.layers.reshaping import (
 from fitloom.layers.wrapper import (
     Wrapper as Wrapper,
 )
-from fitloom.layers.input_spec import InputSpec as InputSpec
 from fitloom.layers.layer import Layer as Layer

@@ -40,6 +40,10 @@ class Bidirectional(BuiltinLayer):
                     raise ValueError(f"Forward layer and backward layer should have the same `{name}`.")
             if layer.go_backwards == backward_layer.go_backwards:
                 raise ValueError("Forward layer and backward layer should have different `go_backwards` value.")
+        if layer.return_sequences:
+            # Else the last valid output would stand at masked steps of one direction and be merged into the other.
+            for part in (self.forward_layer, self.backward_layer):
+                part.zero_output_for_mask = True
         self.merge_mode = merge_mode
         self.stateful, self.return_state = layer.stateful, layer.return_state
         self.return_sequences = layer.return_sequences
