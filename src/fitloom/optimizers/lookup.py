@@ -34,6 +34,8 @@ def get(identifier):
         >>> tf.keras.optimizers.get("adam")
         <Adam name=adam>
     """
+    if isinstance(identifier, Optimizer):
+        return identifier
     found = identifiers.get("optimizer", identifier, "keras.optimizers")
     if isinstance(found, Optimizer):
         return found
