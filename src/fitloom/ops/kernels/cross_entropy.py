@@ -96,9 +96,7 @@ def sparse_categorical_cross_entropy(
     return jnp.where(valid, loss, jnp.full((), jnp.nan, loss.dtype)).astype(probabilities.dtype)
 
 
-def binary_cross_entropy(
-    probabilities: jax.Array, labels: jax.Array, epsilon: float = EPSILON
-) -> jax.Array:
+def binary_cross_entropy(probabilities: jax.Array, labels: jax.Array, epsilon: float = EPSILON) -> jax.Array:
     """Compute `-labels * log(p) - (1 - labels) * log(1 - p)`, p clipped to [epsilon, 1 - epsilon].
 
     Args and returns as `sigmoid_cross_entropy`, with probabilities in place of logits.

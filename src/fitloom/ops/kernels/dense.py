@@ -11,6 +11,11 @@ from jax import lax
 
 from fitloom.ops.kernels import platform
 from fitloom.ops.kernels.derivatives import with_backward
+from fitloom.ops.kernels.native import library
+from fitloom.ops.kernels.primitives import Accelerated
+
+# Below this many multiplications the gradient takes less time than the call of foreign code.
+_LEAST_MULTIPLICATIONS = 1 << 16
 
 
 def dense(
@@ -48,12 +53,30 @@ def _backward(residuals, dy):
     x, kernel, bias = residuals
     flat_x = x.reshape(-1, x.shape[-1])
     flat_dy = dy.reshape(-1, dy.shape[-1])
-    transposed = flat_x.T
+    worth_a_call = flat_x.size * dy.shape[-1] >= _LEAST_MULTIPLICATIONS
+    if x.dtype == dy.dtype == jnp.float32 and worth_a_call:
+        dkernel, dbias = _weight_gradients(flat_x, flat_dy)
+    else:
+        dkernel, dbias = _weight_gradients_reference(flat_x, flat_dy)
+    dx = (flat_dy @ kernel.T).reshape(x.shape)
+    return dx, dkernel, None if bias is None else dbias
+
+
+def _weight_gradients_reference(x, dy):
+    transposed = x.T
     if platform.on_cpu():
         # XLA:CPU's product of a transposed matrix is slower than a transposition and a product.
         transposed = lax.optimization_barrier(transposed)
-    dbias = None if bias is None else jnp.sum(flat_dy, axis=0)
-    return (flat_dy @ kernel.T).reshape(x.shape), transposed @ flat_dy, dbias
+    return transposed @ dy, jnp.sum(dy, axis=0)
 
 
+def _weight_gradients_native(x, dy):
+    results = (
+        jax.ShapeDtypeStruct((x.shape[1], dy.shape[1]), x.dtype),
+        jax.ShapeDtypeStruct((dy.shape[1],), x.dtype),
+    )
+    return library.call("dense_gradient", results, x, dy)
+
+
+_weight_gradients = Accelerated("dense_gradient", _weight_gradients_reference, _weight_gradients_native)
 _dense = with_backward(_forward, _backward)

@@ -48,7 +48,7 @@ def with_backward(forward: Callable, backward: Callable) -> Callable:
         A function `(*arrays, **static) -> outputs`.
     """
 
-    @functools.lru_cache(maxsize=None)
+    @functools.lru_cache(maxsize=4096)
     def differentiable(static_items: tuple) -> Callable:
         static = dict(static_items)
 
@@ -215,14 +215,9 @@ class _Mapped:
 def _batch(leaves, axes, **parameters):
     count = parameters["residual_tree"].num_leaves
     size = next(x.shape[a] for x, a in zip(leaves, axes, strict=True) if a is not None)
-    vectors = [
-        batching.bdim_at_front(x, a, size)
-        for x, a in zip(leaves[count:], axes[count:], strict=True)
-    ]
+    vectors = [batching.bdim_at_front(x, a, size) for x, a in zip(leaves[count:], axes[count:], strict=True)]
     for name in ("function", "transpose"):
-        parameters[name] = _Mapped(
-            parameters[name], parameters["residual_tree"], tuple(axes[:count])
-        )
+        parameters[name] = _Mapped(parameters[name], parameters["residual_tree"], tuple(axes[:count]))
     outputs = _linear_map_p.bind(*leaves[:count], *vectors, **parameters)
     return outputs, [0] * len(outputs)
 

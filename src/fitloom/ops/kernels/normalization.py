@@ -246,9 +246,7 @@ def _layer_norm_backward(residuals, dy, *, axes, epsilon):
     dy = dy.astype(dtype)
     h = (x.astype(dtype) - mean) * r
     t = dy if gamma is None else dy * _over_samples(gamma.astype(dtype), axes, x.ndim)
-    dx = r * (
-        t - jnp.mean(t, axis=axes, keepdims=True) - h * jnp.mean(t * h, axis=axes, keepdims=True)
-    )
+    dx = r * (t - jnp.mean(t, axis=axes, keepdims=True) - h * jnp.mean(t * h, axis=axes, keepdims=True))
     return (
         dx.astype(x.dtype),
         None if gamma is None else jnp.sum(dy * h, axis=others).astype(gamma.dtype),

@@ -54,10 +54,7 @@ def native(enabled: bool) -> Iterator[None]:
 def native_enabled() -> bool:
     """True if a program traced now may call the native kernels."""
     return (
-        getattr(_thread, "native", True)
-        and not inside_mesh()
-        and on_cpu()
-        and native_instruction_set() != ""
+        getattr(_thread, "native", True) and not inside_mesh() and on_cpu() and native_instruction_set() != ""
     )
 
 

@@ -68,9 +68,7 @@ def _in_channels_last(function, x, data_format):
     if data_format == "channels_last":
         return function(x)
     if data_format != "channels_first":
-        raise ValueError(
-            f"data_format must be 'channels_last' or 'channels_first', received {data_format!r}"
-        )
+        raise ValueError(f"data_format must be 'channels_last' or 'channels_first', received {data_format!r}")
     return jnp.moveaxis(function(jnp.moveaxis(x, 1, -1)), -1, 1)
 
 
@@ -119,11 +117,7 @@ def _places(x, window, strides):
     views = []
     for offset in itertools.product(*map(range, window)):
         limits = [o + (n - 1) * s + 1 for o, n, s in zip(offset, counts, strides, strict=True)]
-        views.append(
-            lax.slice(
-                x, (0, *offset, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1)
-            )
-        )
+        views.append(lax.slice(x, (0, *offset, 0), (x.shape[0], *limits, x.shape[-1]), (1, *strides, 1)))
     return views
 
 
@@ -187,8 +181,7 @@ def _spread(values, winner, shape, window, strides, pads):
     total = total.reshape(shape[0], *sizes, shape[-1])
     # Cut the padding away; input places that no window reaches get zeros.
     config = [
-        (-low, low + size - have, 0)
-        for (low, _), size, have in zip(pads, shape[1:-1], sizes, strict=True)
+        (-low, low + size - have, 0) for (low, _), size, have in zip(pads, shape[1:-1], sizes, strict=True)
     ]
     return lax.pad(total, jnp.zeros((), total.dtype), [(0, 0, 0), *config, (0, 0, 0)])
 

@@ -44,7 +44,7 @@ class Accelerated:
         self._reference = reference
         primitive = self._primitive = Primitive(f"fitloom_{name}")
         primitive.multiple_results = True
-        compiled = functools.cache(self._compiled)
+        compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda *o, **p: compiled(tuple(sorted(p.items())))(*o))
         primitive.def_abstract_eval(lambda *o, **p: _avals(reference, o, p))
         ad.primitive_jvps[primitive] = self._jvp
@@ -93,13 +93,11 @@ class Bilinear:
     Before use, give it its transposes with `set_transposes`.
     """
 
-    def __init__(
-        self, name: str, reference: Callable, native: Callable, batched: int | None
-    ) -> None:
+    def __init__(self, name: str, reference: Callable, native: Callable, batched: int | None) -> None:
         self._reference = reference
         self._batched = batched
         primitive = self._primitive = Primitive(f"fitloom_{name}")
-        compiled = functools.cache(self._compiled)
+        compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda a, b, **p: compiled(tuple(sorted(p.items())))(a, b))
         primitive.def_abstract_eval(lambda *o, **p: _avals(_listed(reference), o, p)[0])
         batching.primitive_batchers[primitive] = self._batch

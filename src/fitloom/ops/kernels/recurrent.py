@@ -362,9 +362,7 @@ def _lstm_gradients_reference(
     )
 
 
-def _lstm_gradients_native(
-    x, h0, c0, kernel, recurrent_kernel, mask, hidden, cells, gates, dhidden, dlast_c
-):
+def _lstm_gradients_native(x, h0, c0, kernel, recurrent_kernel, mask, hidden, cells, gates, dhidden, dlast_c):
     operands = (recurrent_kernel, gates, cells, c0, dhidden, dlast_c, mask)
     da, dh0, dc0 = library.call("lstm_backward", _like(gates, h0, c0), *operands)
     dkernel, dbias = _input_gradient_native(x, kernel, da)
@@ -484,9 +482,7 @@ def _gru_gradients_native(x, h0, kernel, recurrent_kernel, mask, hidden, gates, 
     operands = (recurrent_kernel, gates, hidden, h0, dhidden, mask)
     da, da_recurrent, dh0 = library.call("gru_backward", (columns, columns, *_like(h0)), *operands)
     dkernel, dinput_bias = _input_gradient_native(x, kernel, da)
-    drecurrent, drecurrent_bias = _recurrent_gradient_native(
-        h0, hidden, recurrent_kernel, da_recurrent
-    )
+    drecurrent, drecurrent_bias = _recurrent_gradient_native(h0, hidden, recurrent_kernel, da_recurrent)
     return da @ kernel.T, dh0, dkernel, drecurrent, dinput_bias, drecurrent_bias
 
 
@@ -506,9 +502,7 @@ def _gru_forward(x, h0, kernel, recurrent_kernel, input_bias, recurrent_bias, ma
 def _gru_backward(residuals, dhidden):
     x, h0, kernel, recurrent_kernel, input_bias, recurrent_bias, mask, hidden, gates = residuals
     inputs = (x, h0, kernel, recurrent_kernel, _mask_operand(mask), hidden, gates, dhidden)
-    *gradients, dinput_bias, drecurrent_bias = _accelerate(
-        _gru_gradients, _gru_gradients_reference, *inputs
-    )
+    *gradients, dinput_bias, drecurrent_bias = _accelerate(_gru_gradients, _gru_gradients_reference, *inputs)
     return (
         *gradients,
         None if input_bias is None else dinput_bias,
