@@ -308,13 +308,19 @@ class KerasVariable(Variable):
         self.regularizer = None
 
     name = property(lambda self: self._name)
-    dtype = property(lambda self: dtypes.name_of(self.aval.dtype))
     shape = property(lambda self: self.aval.shape)
+
+    @property
+    def dtype(self):
+        """Name of the dtype in which it is read here: inside a layer of mixed precision, the compute dtype."""
+        autocast = CONTEXT.autocast
+        return autocast if autocast is not None and self.autocast and self.aval.inexact else \
+            dtypes.name_of(self.aval.dtype)
     value = property(lambda self: _read(self))
 
     def read_as(self, dtype):
         """Return the value as a tensor of another float dtype (what autocasting reads)."""
-        return _read(self) if self.dtype == dtype else _cast(self, dtype=dtype)
+        return _read(self) if dtypes.name_of(self.aval.dtype) == dtype else _cast(self, dtype=dtype)
 
     @property
     def trainable(self):

@@ -106,12 +106,17 @@ def shapes_for(method, shapes, arguments, class_name):
         return {names[0]: next(iter(shapes.values()), None)}
     chosen = {}
     for name in names:
-        if not name.endswith("_shape") or name[:-len("_shape")] not in arguments:
+        wrong = None
+        if not name.endswith("_shape"):
+            wrong = f"received `{method.__name__}()` argument `{name}`, which does not end in `_shape`"
+        elif name[:-len("_shape")] not in arguments:
+            wrong = (f"received `{method.__name__}()` argument `{name}`, but `call()` does not have argument "
+                     f"`{name[:-len('_shape')]}`")
+        if wrong:
             raise ValueError(
                 f"For a `{method.__name__}()` method with more than one argument, all arguments should have a "
                 f"`_shape` suffix and match an argument from `call()`. E.g. `{method.__name__}(self, foo_shape, "
-                f"bar_shape)` for `call(self, foo, bar)`. Layer '{class_name}' has the argument `{name}`, but its "
-                f"call takes {list(arguments)}.")
+                f"bar_shape)`. For layer '{class_name}', {wrong}.")
         if name in shapes:
             chosen[name] = shapes[name]
     return chosen

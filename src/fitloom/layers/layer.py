@@ -98,7 +98,8 @@ class Layer(LayerState, Operation):
 
     @default
     def __init__(self, *, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs):
-        tracking.start(self)
+        if "_tracked_ids" not in self.__dict__:      # attributes set before super().__init__() are tracked too
+            tracking.start(self)
         Operation.__init__(self, name=name)
         state = self.__dict__
         input_dim = kwargs.pop("input_dim", None)
@@ -117,7 +118,8 @@ class Layer(LayerState, Operation):
             _dtype_policy=dtype_policy.get(dtype), activity_regularizer=regularizers.get(activity_regularizer),
             autocast=autocast, built=False, _trainable=trainable, _losses=[], _input_spec=None, _path=None,
             _build_shapes=None, _called=False, supports_jit=True, _checked_aval=None, _autocast_dtype=False,
-            _supports_masking=not is_default(self.compute_mask), _call_context_args=frozenset(("training",)),
+            _supports_masking=not is_default(self.compute_mask), _makes_masks=not is_default(self.compute_mask),
+            _call_context_args=frozenset(("training",)),
             _convert_input_args=True, _allow_non_tensor_positional_args=False, _super_called=True)
 
     def _check_super_called(self):
@@ -172,7 +174,12 @@ class Layer(LayerState, Operation):
 
     @dtype_policy.setter
     def dtype_policy(self, value):
-        self._dtype_policy = dtype_policy.get(value)
+        policy, own = dtype_policy.get(value), self._dtype_policy
+        if isinstance(own, dtype_policy.DTypePolicyMap) and self._path:
+            own.pop(self._path, None)
+            own[self._path] = policy
+        else:
+            self.__dict__["_dtype_policy"] = policy
         self.__dict__["_autocast_dtype"] = False
         STRUCTURE.changed(self)
 
@@ -218,10 +225,16 @@ class Layer(LayerState, Operation):
                 f"`build()` was called on layer '{self.name}', however the layer does not have a `build()` method "
                 "implemented and it looks like it has unbuilt state. This will cause the layer to be marked as "
                 "built, despite not being actually built, which may cause failures down the line. Make sure to "
-                "implement a proper `build()` method.", stacklevel=3)
+                "implement a proper `build()` method.", stacklevel=2)
         self.__dict__.update(_path=self._own_path(), _build_shapes={"input_shape": input_shape})
         self.built = True
         self._lock_state()
+
+    def _build_at_init(self):
+        """Mark a layer without a `build` of its own as built, at the end of its constructor."""
+        if is_default(self.build):
+            self.built = True
+            self._lock_state()
 
     def _own_path(self):
         with self._name_scope():
@@ -299,7 +312,7 @@ class Layer(LayerState, Operation):
                 self._maybe_build(signature.bind(args, kwargs))
                 if self.input_spec is not None:
                     self._check_input(self.input_spec, args, kwargs, first)
-            if masks.any_masks() or "mask" in kwargs:
+            if self._makes_masks or "mask" in kwargs or masks.any_in(args, kwargs):
                 return self._masked_call(signature, args, kwargs, explicit)
             return self._run(signature, args, kwargs, explicit)
         finally:
@@ -328,7 +341,8 @@ class Layer(LayerState, Operation):
         if self.activity_regularizer is not None:
             for x in nest.flatten(outputs):
                 if is_tensor(x):
-                    self.add_loss(self.activity_regularizer(x))
+                    loss = self.activity_regularizer(x)
+                    self.add_loss(loss / float(x.shape[0] or 1) if len(x.shape) else loss)
         return outputs
 
     def _find_autocast(self):
@@ -464,7 +478,7 @@ class Layer(LayerState, Operation):
 
     def call(self, *args, **kwargs):
         """Compute the outputs; every layer defines it."""
-        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
+        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call` method implemented.")
 
     # ---- symbolic calls and shapes
 
@@ -522,7 +536,7 @@ class Layer(LayerState, Operation):
 
     # ---- making weights and losses
 
-    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
+    def add_weight(self, *args, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
                    constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
         """Make a variable that belongs to the layer.
 
@@ -542,9 +556,8 @@ class Layer(LayerState, Operation):
             ValueError: a string as the shape (a name passed first), or a shape with unknown dimensions.
         """
         self._check_super_called()
-        if isinstance(shape, str):
-            raise ValueError(f"`name` must be passed as a keyword argument. Received: add_weight('{shape}', ...). "
-                             f"Use: add_weight(shape=..., name='{shape}').")
+        if args:
+            shape, initializer, dtype = _positional(args, shape, initializer, dtype)
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         if any(size is None for size in shape):
             raise ValueError(f"Shapes used to initialize variables must be fully-defined (no `None` dimensions). "
@@ -581,6 +594,10 @@ class Layer(LayerState, Operation):
                 raise ValueError("`add_loss()` can only be called from inside `build()` or `call()`, on a tensor "
                                  f"input. Received invalid value: {x}")
             self._note_loss(x)
+
+    @property
+    def _tracker(self):
+        return tracking.Lock(self)
 
     def add_metric(self, *args, **kwargs):
         """Refuse: Keras 3 has no add_metric."""
@@ -639,6 +656,21 @@ class Layer(LayerState, Operation):
         return all(layer._is_plain() for layer in self._layers)
 
 
+def _positional(args, shape, initializer, dtype):
+    """Sort out add_weight's positional arguments: shape, initializer, dtype."""
+    if isinstance(args[0], str):
+        raise ValueError(f"`name` must be passed as a keyword argument. Received: add_weight('{args[0]}', ...). "
+                         f"Use: add_weight(shape=..., name='{args[0]}').")
+    if len(args) > 3:
+        raise TypeError(f"add_weight() takes at most 3 positional arguments but {len(args)} were given.")
+    found = []
+    for name, given, position in (("shape", shape, 0), ("initializer", initializer, 1), ("dtype", dtype, 2)):
+        if len(args) > position and given is not None:
+            raise ValueError(f"`{name}` was passed both positionally and as a keyword argument.")
+        found.append(args[position] if len(args) > position else given)
+    return found
+
+
 class _LayerScope:
     """Opens the names of the layer and of the layers around it that are not open yet."""
 
@@ -651,7 +683,9 @@ class _LayerScope:
         self.opened = not (context.stack and context.stack[-1] is self.layer)
         if self.opened:
             context.stack.append(self.layer)
-            naming.open_names().append(self.layer.name)
+            names = naming.open_names()
+            # a built layer called upon from outside keeps the path it was built with
+            names.append(self.layer.name if names else self.layer.__dict__.get("_path") or self.layer.name)
 
     def __exit__(self, *_):
         if self.opened:

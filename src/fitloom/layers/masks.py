@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mask that belongs to a tensor: which timesteps count. It travels as the tensor's attribute `_keras_mask`."""
-
-_used = False
+from fitloom.base import nest
 
 
 def set_mask(x, mask):
     """Attach a boolean mask to a tensor (None takes it away)."""
-    global _used
-    _used = True
     x._keras_mask = mask
 
 
 def get_mask(x):
     """Return the tensor's mask, or None."""
-    return getattr(x, "_keras_mask", None) if _used else None
+    return getattr(x, "_keras_mask", None)
 
 
-def any_masks() -> bool:
-    """Whether a mask was ever attached in this process (a quick answer for the common case)."""
-    return _used
+def any_in(args, kwargs) -> bool:
+    """Whether a tensor among a call's arguments has a mask."""
+    for value in (*args, *kwargs.values()):
+        if nest.is_nested(value):
+            if any(getattr(x, "_keras_mask", None) is not None for x in nest.flatten(value)):
+                return True
+        elif getattr(value, "_keras_mask", None) is not None:
+            return True
+    return False

@@ -72,6 +72,23 @@ def untrack(owner, value):
     owner._tracking_changed()
 
 
+class Lock:
+    """What libraries reach for as `layer._tracker`: it lets a built layer get new state for a while."""
+
+    def __init__(self, owner):
+        self._owner = owner
+
+    locked = property(lambda self: self._owner._tracker_locked)
+
+    def unlock(self):
+        """Allow new variables and layers."""
+        self._owner.__dict__["_tracker_locked"] = False
+
+    def lock(self, msg=None):
+        """Refuse new variables and layers."""
+        self._owner.__dict__["_tracker_locked"] = True
+
+
 class no_tracking:
     """Context in which attributes of `owner` are set without being tracked."""
 

@@ -31,6 +31,8 @@ class Metric:
         1.0
     """
 
+    _tracked_as = "metrics"   # how layers that hold metrics know them
+
     def __init__(self, dtype=None, name=None):
         object.__setattr__(self, "_variables", [])
         object.__setattr__(self, "_metrics", [])
