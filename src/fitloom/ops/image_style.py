@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`keras.ops.image`: images with a `data_format`, geometric transforms, interpolation at coordinates."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fitloom.base import config, dtypes
+from fitloom.base.errors import unknown_name
+from fitloom.engine import op
+from fitloom.ops import convolving, image, shaping
+from fitloom.ops.calling import static_ints
+from fitloom.ops.numpy_rules import as_float, as_tensor, promoted
+from fitloom.ops.resizing import resize_axes
+
+_INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
+
+
+def _layout(data_format):
+    return config.standardize_data_format(data_format)
+
+
+def _in_last(function, images, data_format):
+    """Apply a function of channels-last images to images of either layout."""
+    if _layout(data_format) == "channels_last":
+        return function(images)
+    ndim = len(images.shape)
+    to_last = [*builtins.range(ndim - 3), ndim - 2, ndim - 1, ndim - 3]
+    to_first = [*builtins.range(ndim - 3), ndim - 1, ndim - 3, ndim - 2]
+    return shaping.transpose(function(shaping.transpose(images, to_last)), to_first)
+
+
+def rgb_to_grayscale(images, data_format=None):
+    """Return 0.2989 R + 0.587 G + 0.114 B."""
+    return _in_last(image.rgb_to_grayscale, as_tensor(images), data_format)
+
+
+def rgb_to_hsv(images, data_format=None):
+    """Return hue, saturation and value."""
+    images = as_tensor(images)
+    if not dtypes.as_dtype(images.dtype).is_floating:
+        raise ValueError(f"rgb_to_hsv expected a floating dtype, but received {dtypes.name_of(images.dtype)}.")
+    return _in_last(image.rgb_to_hsv, images, data_format)
+
+
+def hsv_to_rgb(images, data_format=None):
+    """Return red, green and blue."""
+    images = as_tensor(images)
+    if not dtypes.as_dtype(images.dtype).is_floating:
+        raise ValueError(f"hsv_to_rgb expected a floating dtype, but received {dtypes.name_of(images.dtype)}.")
+    return _in_last(image.hsv_to_rgb, images, data_format)
+
+
+def sobel_edges(images, data_format=None):
+    """Return the gradients along height and width in a new last axis."""
+    if _layout(data_format) == "channels_last":
+        return image.sobel_edges(as_float(images))
+    edges = image.sobel_edges(shaping.transpose(as_float(images), [0, 2, 3, 1]))
+    return shaping.transpose(edges, [0, 3, 1, 2, 4])
+
+
+def ssim(image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01, k2=0.03, data_format=None):
+    """Return the structural similarity of each pair of images."""
+    image1, image2 = promoted(image1, image2, floats=True)
+    if _layout(data_format) == "channels_first":
+        order = [*builtins.range(len(image1.shape) - 3), -2, -1, -3]
+        order = [a % len(image1.shape) for a in order]
+        image1, image2 = shaping.transpose(image1, order), shaping.transpose(image2, order)
+    return image.ssim(image1, image2, max_val, filter_size, filter_sigma, k1, k2)
+
+
+def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspect_ratio=False,
+           pad_to_aspect_ratio=False, fill_mode="constant", fill_value=0.0, data_format=None):
+    """Return images of another height and width, in the input's dtype.
+
+    Args:
+        crop_to_aspect_ratio: cut the middle part of the target's proportions first.
+        pad_to_aspect_ratio: pad to the target's proportions with `fill_value` first.
+    """
+    if interpolation not in _INTERPOLATIONS:
+        raise unknown_name("interpolation", interpolation, _INTERPOLATIONS)
+    if fill_mode != "constant":
+        raise ValueError(f"resize expected fill_mode 'constant', but received '{fill_mode}'.")
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError("resize takes crop_to_aspect_ratio or pad_to_aspect_ratio, not both.")
+    images, size = as_tensor(images), static_ints(size)
+    if len(size) != 2:
+        raise ValueError(f"resize expected size (height, width), but received {size}.")
+    if len(images.shape) not in (3, 4):
+        raise ValueError(f"resize expected images with 3 or 4 axes, but received shape {tuple(images.shape)}.")
+    return _resize(images, size=size, method=interpolation, antialias=bool(antialias), fill=float(fill_value),
+                   first=_layout(data_format) == "channels_first",
+                   fit="crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch")
+
+
+@op(name="resize")
+def _resize(x, *, size, method, antialias, fill, first, fit):
+    axes = (x.ndim - 2, x.ndim - 1) if first else (x.ndim - 3, x.ndim - 2)
+    kind, (h, w) = x.dtype, (x.shape[axes[0]], x.shape[axes[1]])
+    if fit == "crop":
+        height = builtins.min(h, int(w * size[0] / size[1])) or h
+        width = builtins.min(w, int(h * size[1] / size[0])) or w
+        for axis, n, m in ((axes[0], h, height), (axes[1], w, width)):
+            x = jax.lax.slice_in_dim(x, (n - m) // 2, (n - m) // 2 + m, axis=axis)
+    elif fit == "pad":
+        height, width = builtins.max(h, int(w * size[0] / size[1])), builtins.max(w, int(h * size[1] / size[0]))
+        widths = [(0, 0)] * x.ndim
+        for axis, n, m in ((axes[0], h, height), (axes[1], w, width)):
+            widths[axis] = ((m - n) // 2, m - n - (m - n) // 2)
+        x = jnp.pad(x, widths, constant_values=jnp.asarray(fill, x.dtype))
+    out = resize_axes(x, axes, size, method, antialias)
+    if out.dtype != kind and not jnp.issubdtype(kind, jnp.floating):
+        limits = jnp.iinfo(kind)
+        out = jnp.clip(jnp.round(out), limits.min, limits.max)
+    return out.astype(kind)
+
+
+def _margins(total, before, after, target, names):
+    given = [v is not None for v in (before, after, target)]
+    if builtins.sum(given) != 2:
+        raise ValueError(f"Exactly two of {names} must be given.")
+    return before, after, target
+
+
+def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=None, right_cropping=None,
+                target_height=None, target_width=None, data_format=None):
+    """Return the images without the given margins; two of (top, bottom, height) and of (left, right, width)."""
+    images = as_tensor(images)
+    first = _layout(data_format) == "channels_first"
+    h_axis, w_axis = (-2, -1) if first else (-3, -2)
+    key = [builtins.slice(None)] * len(images.shape)
+    for axis, before, after, target, names in (
+            (h_axis, top_cropping, bottom_cropping, target_height, "top_cropping, bottom_cropping, target_height"),
+            (w_axis, left_cropping, right_cropping, target_width, "left_cropping, right_cropping, target_width")):
+        n = images.shape[axis]
+        _margins(n, before, after, target, names)
+        before = n - target - after if before is None else before
+        end = before + target if target is not None else n - after
+        if before < 0 or end > n or end <= before:
+            raise ValueError(f"crop_images expected margins inside a size of {n}, but the part would be {before} to {end}.")
+        key[axis] = builtins.slice(before, end)
+    return images[tuple(key)]
+
+
+def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None, right_padding=None,
+               target_height=None, target_width=None, data_format=None):
+    """Return the images with margins of zeros; two of (top, bottom, height) and of (left, right, width)."""
+    images = as_tensor(images)
+    first = _layout(data_format) == "channels_first"
+    h_axis, w_axis = (-2, -1) if first else (-3, -2)
+    widths = [[0, 0] for _ in images.shape]
+    for axis, before, after, target, names in (
+            (h_axis, top_padding, bottom_padding, target_height, "top_padding, bottom_padding, target_height"),
+            (w_axis, left_padding, right_padding, target_width, "left_padding, right_padding, target_width")):
+        n = images.shape[axis]
+        _margins(n, before, after, target, names)
+        before = target - n - after if before is None else before
+        after = target - n - before if after is None else after
+        if before < 0 or after < 0:
+            raise ValueError(f"pad_images expected a target of at least {n} plus the margins, but received {target}.")
+        widths[axis] = [before, after]
+    return shaping.pad(images, widths)
+
+
+def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+    """Return the patches of images, (N, rows, columns, height * width * C)."""
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if len(size) == 3:
+        return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
+    return _patches(images, size, strides, dilation_rate, padding, data_format)
+
+
+def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+    """Return the patches of volumes, (N, planes, rows, columns, depth * height * width * C)."""
+    return _patches(volumes, (size,) * 3 if isinstance(size, int) else tuple(size), strides, dilation_rate, padding,
+                    data_format)
+
+
+def _patches(images, size, strides, dilation_rate, padding, data_format):
+    images, ndim = as_tensor(images), len(size)
+    single = len(images.shape) == ndim + 1
+    images = shaping.expand_dims(images, 0) if single else images
+    strides = size if strides is None else (strides,) * ndim if isinstance(strides, int) else tuple(strides)
+    rates = (dilation_rate,) * ndim if isinstance(dilation_rate, int) else tuple(dilation_rate)
+    out = convolving._extract_patches(images, sizes=size, strides=strides, rates=rates, padding=padding,
+                                      first=_layout(data_format) == "channels_first")
+    return shaping.squeeze(out, 0) if single else out
+
+
+# ---- interpolation at coordinates
+
+
+def _outside(index, n, mode):
+    """Return where index lies after continuing an axis of length n by `mode`, and whether that is a value at all."""
+    if mode == "constant":
+        return jnp.clip(index, 0, n - 1), (index >= 0) & (index < n)
+    inside = jnp.ones(index.shape, bool)
+    if mode == "nearest":
+        return jnp.clip(index, 0, n - 1), inside
+    if mode == "wrap":
+        return index % n, inside
+    if mode == "mirror":
+        period = builtins.max(2 * (n - 1), 1)
+        return jnp.abs((index + (n - 1)) % period - (n - 1)), inside
+    period = 2 * n  # reflect: the edge is repeated
+    index = index % period
+    return jnp.where(index >= n, period - 1 - index, index), inside
+
+
+_FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
+
+
+def sample(x, coordinates, order, fill_mode, fill_value):
+    """Return x at fractional coordinates, a list of arrays, one an axis; order 0 or 1 (pure function of arrays)."""
+    wide = x.astype(jnp.float32) if not jnp.issubdtype(x.dtype, jnp.floating) else x
+    parts = []
+    for position, n in zip(coordinates, x.shape, strict=True):
+        if order == 0:
+            parts.append([(jnp.round(position).astype(jnp.int32), None)])
+        else:
+            low = jnp.floor(position)
+            share = (position - low).astype(wide.dtype)
+            parts.append([(low.astype(jnp.int32), 1 - share), (low.astype(jnp.int32) + 1, share)])
+    total = None
+    for corner in itertools.product(*parts):
+        weight, valid, places = None, None, []
+        for (index, share), n in zip(corner, x.shape, strict=True):
+            place, inside = _outside(index, n, fill_mode)
+            places.append(place)
+            valid = inside if valid is None else valid & inside
+            if share is not None:
+                weight = share if weight is None else weight * share
+        value = jnp.where(valid, wide[tuple(places)], jnp.asarray(fill_value, wide.dtype))
+        value = value if weight is None else value * weight
+        total = value if total is None else total + value
+    if total.dtype != x.dtype:
+        total = jnp.round(total) if not jnp.issubdtype(x.dtype, jnp.floating) else total
+    return total.astype(x.dtype)
+
+
+@op(name="map_coordinates")
+def _map_coordinates(x, coordinates, *, order, mode, fill):
+    return sample(x, [coordinates[i] for i in builtins.range(x.ndim)], order, mode, fill)
+
+
+def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0):
+    """Return the inputs at fractional coordinates, (ndim, ...); order 0 (nearest) or 1 (linear)."""
+    if fill_mode not in _FILL_MODES:
+        raise unknown_name("fill_mode", fill_mode, _FILL_MODES)
+    if order not in (0, 1):
+        raise ValueError(f"map_coordinates expected order 0 or 1, but received {order}.")
+    if isinstance(coordinates, (list, tuple)):
+        coordinates = shaping.stack([as_float(c) for c in coordinates], 0)
+    return _map_coordinates(as_tensor(inputs), as_float(coordinates), order=order, mode=fill_mode, fill=float(fill_value))
+
+
+@op(name="projective_transform")
+def _project(x, transforms, *, order, mode, fill, first):
+    """Sample each image at (a0 x + a1 y + a2, a3 x + a4 y + a5) / (a6 x + a7 y + 1)."""
+    images = jnp.moveaxis(x, 1, -1) if first else x
+    h, w = images.shape[1:3]
+    columns, rows = jnp.meshgrid(jnp.arange(w, dtype=transforms.dtype), jnp.arange(h, dtype=transforms.dtype))
+
+    def one(picture, a):
+        scale = a[6] * columns + a[7] * rows + 1
+        across = (a[0] * columns + a[1] * rows + a[2]) / scale
+        down = (a[3] * columns + a[4] * rows + a[5]) / scale
+        return jax.vmap(lambda plane: sample(plane, [down, across], order, mode, fill), -1, -1)(picture)
+    out = jax.vmap(one)(images, transforms)
+    return jnp.moveaxis(out, -1, 1) if first else out
+
+
+def _transformed(images, transforms, interpolation, fill_mode, fill_value, data_format):
+    images, transforms = as_tensor(images), as_float(transforms)
+    if interpolation not in ("nearest", "bilinear"):
+        raise unknown_name("interpolation", interpolation, ("nearest", "bilinear"))
+    if fill_mode not in _FILL_MODES:
+        raise unknown_name("fill_mode", fill_mode, _FILL_MODES)
+    single = len(images.shape) == 3
+    if single:
+        images = shaping.expand_dims(images, 0)
+    if len(transforms.shape) == 1:
+        transforms = shaping.expand_dims(transforms, 0)
+    if transforms.shape[0] == 1 and images.shape[0] != 1:
+        transforms = shaping.broadcast_to(transforms, (images.shape[0], 8))
+    out = _project(images, transforms, order=int(interpolation == "bilinear"), mode=fill_mode, fill=float(fill_value),
+                   first=_layout(data_format) == "channels_first")
+    return shaping.squeeze(out, 0) if single else out
+
+
+def affine_transform(images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0, data_format=None):
+    """Return images sampled through transforms (a0, ..., a7): output (x, y) shows input (a0 x + a1 y + a2, ...)."""
+    return _transformed(images, transform, interpolation, fill_mode, fill_value, data_format)
+
+
+@op(name="perspective_coefficients")
+def _perspective(start, end):
+    """Solve for the transform that takes each end point to its start point."""
+    x, y = end[..., 0], end[..., 1]
+    u, v = start[..., 0], start[..., 1]
+    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    across = jnp.stack([x, y, one, zero, zero, zero, -x * u, -y * u], -1)
+    down = jnp.stack([zero, zero, zero, x, y, one, -x * v, -y * v], -1)
+    matrix = jnp.concatenate([across, down], -2)
+    return jnp.linalg.solve(matrix, jnp.concatenate([u, v], -1)[..., None])[..., 0]
+
+
+def perspective_transform(images, start_points, end_points, interpolation="bilinear", fill_value=0, data_format=None):
+    """Return images in which the four start points have moved to the end points, (4, 2) or (N, 4, 2) as (x, y)."""
+    coefficients = _perspective(as_float(start_points), as_float(end_points))
+    return _transformed(images, coefficients, interpolation, "constant", fill_value, data_format)
+
+
+@op(name="gaussian_blur")
+def _blur(x, *, sizes, sigmas, first):
+    axes = (x.ndim - 2, x.ndim - 1) if first else (x.ndim - 3, x.ndim - 2)
+    for axis, size, sigma in zip(axes, sizes, sigmas, strict=True):
+        window = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / sigma) ** 2)
+        window = (window / window.sum()).astype(x.dtype)
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = ((size - 1) // 2, size - 1 - (size - 1) // 2)
+        padded, n = jnp.pad(x, widths), x.shape[axis]
+        x = builtins.sum(window[i] * jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in builtins.range(size))
+    return x
+
+
+def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
+    """Return the images convolved with a normalized Gaussian window (zeros outside)."""
+    pair = lambda v: (v, v) if isinstance(v, (int, float)) else tuple(v)  # noqa: E731
+    return _blur(as_float(images), sizes=tuple(int(k) for k in pair(kernel_size)),
+                 sigmas=tuple(float(s) for s in pair(sigma)), first=_layout(data_format) == "channels_first")
+
+
+def elastic_transform(images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect", fill_value=0.0,
+                      seed=None, data_format=None):
+    """Return the images bent by smooth random displacements of size `alpha` and smoothness `sigma`."""
+    from fitloom.ops.random import draw_uniform
+    from fitloom.ops.random_style import seed_tensor
+
+    images = as_tensor(images)
+    first = _layout(data_format) == "channels_first"
+    single = len(images.shape) == 3
+    images = shaping.expand_dims(images, 0) if single else images
+    shape = tuple(images.shape)
+    h, w = shape[2:] if first else shape[1:3]
+    noise = draw_uniform(seed_tensor(seed), (shape[0], h, w, 2), "float32", -1.0, 1.0)
+    size = int(6 * sigma) | 1
+    shift = gaussian_blur(noise, (size, size), (sigma, sigma), "channels_last") * float(alpha)
+    out = _bend(images, shift, order=int(interpolation == "bilinear"), mode=fill_mode, fill=float(fill_value), first=first)
+    return shaping.squeeze(out, 0) if single else out
+
+
+@op(name="elastic_transform")
+def _bend(x, shift, *, order, mode, fill, first):
+    images = jnp.moveaxis(x, 1, -1) if first else x
+    rows, columns = jnp.meshgrid(jnp.arange(images.shape[1], dtype=shift.dtype),
+                                 jnp.arange(images.shape[2], dtype=shift.dtype), indexing="ij")
+
+    def one(picture, move):
+        places = [rows + move[..., 1], columns + move[..., 0]]
+        return jax.vmap(lambda plane: sample(plane, places, order, mode, fill), -1, -1)(picture)
+    out = jax.vmap(one)(images, shift)
+    return jnp.moveaxis(out, -1, 1) if first else out
+
+
+@op(name="scale_and_translate")
+def _scale(x, scale, translation, *, shape, dims, method, antialias):
+    return jax.image.scale_and_translate(x, shape, dims, scale, translation, method, antialias)
+
+
+def scale_and_translate(images, output_shape, scale, translation, spatial_dims, method, antialias=True):
+    """Return the images scaled and moved along `spatial_dims`, interpolated by `method`."""
+    images = as_float(images)
+    return _scale(images, as_tensor(scale, images.dtype), as_tensor(translation, images.dtype),
+                  shape=static_ints(output_shape), dims=static_ints(spatial_dims),
+                  method={"bilinear": "linear", "bicubic": "cubic"}.get(method, method), antialias=bool(antialias))
+
+
