@@ -48,7 +48,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
                   steps_per_execution=steps_per_execution, jit_compile=jit_compile)
     optimizer = optimizers.get(optimizer)
     if auto_scale_loss and optimizer is not None and _policy_name(model) == "mixed_float16" \
-            and not isinstance(optimizer, optimizers.LossScaleOptimizer):
+            and not isinstance(optimizer, getattr(optimizers, "LossScaleOptimizer", ())):
         optimizer = optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
     names = getattr(model, "output_names", None)
     compile_loss = CompileLoss(loss, loss_weights, names) if loss is not None else None
