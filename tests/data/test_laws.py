@@ -5,11 +5,11 @@ import os
 
 import numpy as np
 import pytest
-from data import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fitloom as tf
+from data import reference
 
 Dataset = tf.data.Dataset
 QUICK = settings(max_examples=int(os.environ.get("FITLOOM_EXAMPLES", "60")), deadline=None, suppress_health_check=list(HealthCheck))

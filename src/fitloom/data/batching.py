@@ -72,7 +72,7 @@ class RowBatchFlow(Flow):
         source = node.inputs[0]
         self.access, self.rows_order, self.size = access, source.order(run), node.size
         self.drop_remainder = node.drop_remainder
-        self.position, self.offset = 0, source.next_row_iteration(run) << POSITIONS
+        self.position, self.offset = 0, run.key(source) << POSITIONS
 
     def pull(self):
         numbers = self.rows_order.take(self.size)

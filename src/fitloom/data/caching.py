@@ -36,12 +36,12 @@ class Cache(Node):
             self.kept = Elements(self.path)
         return self.kept is not None or self.arrays is not None
 
-    def keep(self, elements, counters):
+    def keep(self, elements, run):
         """Take the elements of a complete pass."""
         with self.lock:
             if self.full():
                 return
-            self.filled_from = counters
+            self.filled_from = self.origin(run)
             if uniform(elements):
                 self.arrays = stack(elements)
             else:
@@ -63,10 +63,16 @@ class Cache(Node):
             pass
         flow.close()
 
-    def counters(self):
-        # a full cache runs nothing below it: what it was filled from is what a restore has to fill it from
-        below = self.filled_from if self.full() and self.filled_from is not None else self.inputs[0].counters()
-        return self.iterations, self.row_iterations, (below,)
+    def origin(self, run):
+        """Return what the elements were computed from, as integers: a restored process computes the same ones."""
+        return run.path, tuple([run.epochs.get(node, 0) for node in self.inputs[0].walk()])
+
+    def filling_run(self, run):
+        """Return the run in which to fill: that of a snapshot, if one was restored."""
+        if self.filled_from is None:
+            return run
+        path, epochs = self.filled_from
+        return Run(dict(zip(self.inputs[0].walk(), epochs)), run.options, run.peek, path)
 
     def flow(self, run):
         return CacheFlow(self, run)
@@ -83,8 +89,8 @@ class CacheFlow(Flow):
         node = self.node
         if node.full():
             return
-        self.counters = node.inputs[0].counters()
-        self.source = start(node.inputs[0], self.run)
+        self.filling = node.filling_run(self.run)
+        self.source = start(node.inputs[0], self.filling)
         if self.run.peek:
             return
         if node.path:
@@ -120,7 +126,7 @@ class CacheFlow(Flow):
 
     def _complete(self):
         if self.elements is not None:
-            self.node.keep(self.elements, self.counters)
+            self.node.keep(self.elements, self.filling)
             self.elements = None
         elif self.writer is not None:
             self.writer.finish()
@@ -189,7 +195,7 @@ def save(node, path, shard_of=None):
             writers[shard] = Writer(os.path.join(path, f"{token}-{shard:05d}.elements"), spec)
         return writers[shard]
 
-    flow = start(node, Run())
+    flow = start(node, Run.of(node))
     try:
         while (element := flow.pull()) is not END:
             writer_of(0 if shard_of is None else int(shard_of.element(element, number)[0])).write(element)

@@ -61,7 +61,12 @@ class Several(Flow):
         self.node, self.run, self.sources = node, run, []
 
     def begin(self):
-        self.sources = [start(node, self.run) for node in self.node.inputs]
+        self.sources = [start(node, self.run.at(i << 32)) for i, node in enumerate(self.node.inputs)]
+
+    def resume_all(self, snapshots):
+        """Run every input from its snapshot."""
+        self.sources = [resume(node, self.run.at(i << 32), inner)
+                        for i, (node, inner) in enumerate(zip(self.node.inputs, snapshots))]
 
     def close(self):
         for source in self.sources:
@@ -87,7 +92,7 @@ class ZipFlow(Several):
         return tuple([snapshot(source) for source in self.sources])
 
     def restore(self, state):
-        self.sources = [resume(node, self.run, inner) for node, inner in zip(self.node.inputs, state)]
+        self.resume_all(state)
 
 
 class Concatenate(Node):
@@ -139,7 +144,7 @@ class ConcatenateFlow(Flow):
             return False
         self.source.close()
         self.index += 1
-        self.source = start(self.node.inputs[self.index], self.run)
+        self.source = start(self.node.inputs[self.index], self.run.at(self.index << 32))
         return True
 
     def pull(self):
@@ -159,7 +164,7 @@ class ConcatenateFlow(Flow):
 
     def restore(self, state):
         self.index, inner = state
-        self.source = resume(self.node.inputs[self.index], self.run, inner)
+        self.source = resume(self.node.inputs[self.index], self.run.at(self.index << 32), inner)
 
     def close(self):
         if self.source is not None:
@@ -198,7 +203,7 @@ class SampleFlow(Several):
 
     def __init__(self, node, run):
         super().__init__(node, run)
-        self.iteration, self.drawn, self.empty = node.next_iteration(run) if node.rerandomize else 0, 0, ()
+        self.iteration, self.drawn, self.empty = run.key(node) if node.rerandomize else 0, 0, ()
         self.block = (None, None)
 
     def _uniform(self):
@@ -230,7 +235,7 @@ class SampleFlow(Several):
     def restore(self, state):
         self.iteration, self.drawn, self.empty, inner = state
         self.empty = tuple(self.empty)
-        self.sources = [resume(node, self.run, each) for node, each in zip(self.node.inputs, inner)]
+        self.resume_all(inner)
 
 
 class Choose(Node):
@@ -338,7 +343,7 @@ class InterleaveFlow(Wrapper):
         super().__init__(node, run)
         self.slots = [None] * node.cycle                    # (flow, snapshot of the source before it, number)
         self.current = self.given = 0
-        self.number, self.ended = node.next_row_iteration(run) << POSITIONS, False
+        self.number, self.ended = run.key(node) << POSITIONS, False
 
     def _open(self):
         before, number = snapshot(self.source), self.number
@@ -347,7 +352,7 @@ class InterleaveFlow(Wrapper):
             self.ended = True
             return None
         self.number += 1
-        return start(self.node.made(element, number), self.run), before, number
+        return start(self.node.made(element, number), self.run.at(number + 1)), before, number
 
     def pull(self):
         idle = 0
@@ -388,7 +393,7 @@ class InterleaveFlow(Wrapper):
                 source = resume(self.node.inputs[0], self.run, before)
                 node = self.node.made(source.pull(), made)
                 source.close()
-                self.slots[position] = resume(node, self.run, inner), before, made
+                self.slots[position] = resume(node, self.run.at(made + 1), inner), before, made
 
     def close(self):
         for slot in self.slots:

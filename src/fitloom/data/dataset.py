@@ -397,7 +397,7 @@ class Dataset:
         """Return the last state of `state = reduce_func(state, element)` over all elements."""
         like, carried = structure.split(structure.listed(initial_state))
         function = Function(reduce_func, "reduce", None, fresh_seed())
-        flow, number = start(self._node, Run(self._options)), 0
+        flow, number = start(self._node, Run.of(self._node, self._options)), 0
         try:
             while (element := flow.pull()) is not END:
                 if not number:

@@ -11,7 +11,7 @@ from fitloom import (
     ops,  # noqa: F401  (the operators of Tensor)
 )
 from fitloom.data import structure
-from fitloom.data.plan import POSITIONS
+from fitloom.data.plan import MASK, POSITIONS, mix
 from fitloom.data.structure import TensorSpec
 from fitloom.engine.context import CLOSED, CONTEXT
 from fitloom.engine.inline import InlineTrace
@@ -117,7 +117,7 @@ class Function:
 
     def seed_of(self, number):
         """Return the seed of one element."""
-        return (self.seed or 0) * 0x9E3779B97F4A7C15 + number & ((1 << 64) - 1)
+        return mix((self.seed or 0) ^ mix(number >> POSITIONS)) + (number & ((1 << POSITIONS) - 1)) & MASK
 
     # -- many elements
 
@@ -236,9 +236,10 @@ class Function:
 
     def seeds(self, number, count):
         """Return the seeds of elements number, number + 1, ..."""
-        base = np.uint64(self.seed_of(0))
+        position = number & ((1 << POSITIONS) - 1)
+        base, odd = np.uint64(self.seed_of(number - position)), np.uint64(0xD1342543DE82EF95)
         with np.errstate(over="ignore"):
-            return base + np.uint64(number) + np.arange(count, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
+            return base + np.arange(position, position + count, dtype=np.uint64) * odd
 
     def _many(self, signature):
         def one(values, seed, *arrays):

@@ -38,7 +38,6 @@ class InMemoryPlan:
 def plan(node):
     """Return the InMemoryPlan of a node, or None."""
     repeat, batch, shuffle = 1, None, None
-    top = node
     while True:
         if isinstance(node, Prefetch) or (type(node) is Cache and not node.path and node.cardinality() >= 0
                                           and _plain(node.inputs[0])):
@@ -60,9 +59,8 @@ def plan(node):
     from fitloom.data.plan import Run
 
     def order():
-        return batch.inputs[0].order(Run()).take(access.size)
+        return batch.inputs[0].order(Run.of(batch.inputs[0])).take(access.size)
 
-    del top
     return InMemoryPlan(structure.pack(node.like(), list(arrays)), batch.size, shuffle, batch.drop_remainder, repeat,
                         order)
 

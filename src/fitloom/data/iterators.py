@@ -7,6 +7,7 @@ import weakref
 from fitloom import engine
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import structure
+from fitloom.data.caching import Cache
 from fitloom.data.plan import END, Run, resume, snapshot, start
 
 VERSION = 1
@@ -16,14 +17,14 @@ class Position:
     """A running plan whose position can be told and taken back."""
 
     def __init__(self, node, options):
-        self.node, self.run = node, Run(options)
-        self.counters, self.flow = node.counters(), None
+        self.node, self.options, self.run, self.flow = node, options, None, None
         self.lock = threading.Lock()
 
     def pull(self):
         """Return the next flat element or END."""
         with self.lock:
             if self.flow is None:
+                self.run = Run.of(self.node, self.options)
                 self.flow = start(self.node, self.run)
             return self.flow.pull()
 
@@ -31,7 +32,9 @@ class Position:
         """Return the position as a dict of integers, tuples and a fingerprint of the plan."""
         with self.lock:
             return {"version": VERSION, "plan": fingerprint(self.node), "seeds": seeds_of(self.node),
-                    "counters": self.node.counters() if self.flow is None else self.counters,
+                    "epochs": tuple([node.epoch if self.run is None else self.run.epochs[node]
+                                     for node in self.node.walk()]),
+                    "caches": tuple([node.filled_from for node in caches(self.node)]),
                     "flow": None if self.flow is None else snapshot(self.flow)}
 
     def restore(self, state):
@@ -46,9 +49,16 @@ class Position:
             if self.flow is not None:
                 self.flow.close()
             put_seeds(self.node, state["seeds"])
-            self.node.set_counters(state["counters"])
-            self.counters = state["counters"]
-            self.flow = None if state["flow"] is None else resume(self.node, self.run, state["flow"])
+            for node, origin in zip(caches(self.node), state["caches"]):
+                if not node.full():
+                    node.filled_from = origin
+            epochs = dict(zip(self.node.walk(), state["epochs"]))
+            self.flow = self.run = None
+            for node, epoch in epochs.items():
+                node.epoch = epoch
+            if state["flow"] is not None:
+                self.run = Run.of(self.node, self.options)
+                self.flow = resume(self.node, self.run, state["flow"])
 
     def close(self):
         """Stop every thread of the pipeline."""
@@ -74,6 +84,11 @@ def describe(node):
 def fingerprint(node):
     """Return a short text that tells plans apart."""
     return hashlib.sha256(repr(node.fingerprint()).encode()).hexdigest()[:16]
+
+
+def caches(node):
+    """Return the caches of a plan."""
+    return [each for each in node.walk() if isinstance(each, Cache)]
 
 
 def _seeded(node):

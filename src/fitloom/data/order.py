@@ -170,20 +170,15 @@ class Shuffled(Order):
 
 
 class Repeated(Order):
-    """An order again and again; `begin()` makes each round. `count` None: for ever.
+    """An order again and again; `begin(round)` makes each round. `count` None: for ever."""
 
-    `counters` of the plan below say how often its nodes have been iterated; they belong to the position.
-    """
-
-    def __init__(self, begin, count, counters, set_counters):
-        self.begin, self.count, self.counters, self.set_counters = begin, count, counters, set_counters
-        self.round, self.order, self.before, self.fresh = 0, None, None, True
+    def __init__(self, begin, count):
+        self.begin, self.count, self.round, self.order, self.fresh = begin, count, 0, None, True
 
     def _next_round(self):
         if self.count is not None and self.round >= self.count:
             return False
-        self.before, self.fresh = self.counters(), True
-        self.order = self.begin()
+        self.order, self.fresh = self.begin(self.round), True
         return True
 
     def _round_ended(self):
@@ -217,16 +212,13 @@ class Repeated(Order):
         return skipped
 
     def state(self):
-        if self.order is None:
-            return self.round, self.counters(), None
-        return self.round, self.before, self.order.state()
+        return self.round, None if self.order is None else self.order.state()
 
     def restore(self, state):
-        self.round, self.before, inner = state
-        self.set_counters(self.before)
+        self.round, inner = state
         self.order = None
         if inner is not None:
-            self.order, self.fresh = self.begin(), False
+            self.order, self.fresh = self.begin(self.round), False
             self.order.restore(inner)
 
 

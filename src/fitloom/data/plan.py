@@ -19,10 +19,48 @@ POSITIONS = 40             # bits of an element's number that hold its position;
 
 
 class Run:
-    """What the nodes of one iteration share: whether it is a peek (counters stand still) and the options."""
+    """One iteration of a plan: how often each node had been iterated before, and where in the plan we are.
 
-    def __init__(self, options=None, peek=False):
-        self.options, self.peek = options, peek
+    `path` tells rounds of a repeat and branches of a zip apart, so that every random order and number is a function
+    of (seed, epoch, path, position) and of nothing that happened before.
+    """
+
+    __slots__ = ("options", "peek", "epochs", "path")
+
+    def __init__(self, epochs=None, options=None, peek=False, path=0):
+        self.epochs, self.options, self.peek, self.path = epochs or {}, options, peek, path
+
+    @staticmethod
+    def of(node, options=None) -> "Run":
+        """Return the next iteration of a plan, and count it."""
+        with _COUNTING:
+            epochs = {each: each.epoch for each in node.walk()}
+            for each in epochs:
+                each.epoch += 1
+        return Run(epochs, options)
+
+    def at(self, number) -> "Run":
+        """Return the run of a part: round or branch `number`; 0 is the same as the whole."""
+        if not number:
+            return self
+        return Run(self.epochs, self.options, self.peek, mix(self.path + number))
+
+    def key(self, node) -> int:
+        """Return the number that tells this iteration of the node from all others."""
+        epoch = self.epochs.get(node, 0)
+        return epoch if not self.path else mix(self.path ^ mix(epoch))
+
+
+def mix(number):
+    """Return 64 well mixed bits (splitmix64)."""
+    number = (number + 0x9E3779B97F4A7C15) & MASK
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & MASK
+    return number ^ (number >> 31)
+
+
+MASK = (1 << 64) - 1
+_COUNTING = threading.Lock()
 
 
 class Node:
@@ -31,8 +69,7 @@ class Node:
     name = "dataset"
 
     def __init__(self, *inputs):
-        self.inputs = inputs
-        self.iterations, self.row_iterations, self._lock = 0, 0, threading.Lock()
+        self.inputs, self.epoch = inputs, 0
 
     # -- what is known without running
 
@@ -72,32 +109,6 @@ class Node:
         for node in self.inputs:
             if node.access() is None:
                 node.prepare(run)
-
-    def next_iteration(self, run):
-        """Return the number of this iteration of the node and count it."""
-        with self._lock:
-            number = self.iterations
-            if not run.peek:
-                self.iterations += 1
-            return number
-
-    def next_row_iteration(self, run):
-        """Return the number of this run over the node's elements, which numbers its random draws, and count it."""
-        with self._lock:
-            number = self.row_iterations
-            if not run.peek:
-                self.row_iterations += 1
-            return number
-
-    def counters(self):
-        """Return how often each node of the plan has been iterated, nested like the plan."""
-        return self.iterations, self.row_iterations, tuple([node.counters() for node in self.inputs])
-
-    def set_counters(self, counters):
-        """Take `counters()` back."""
-        self.iterations, self.row_iterations, below = counters
-        for node, inner in zip(self.inputs, below):
-            node.set_counters(inner)
 
     def attributes(self):
         """Return what tells this node from another of its class: stored with states to refuse a foreign one."""
@@ -245,7 +256,7 @@ def start(node, run) -> Flow:
 
 
 def _row_flow(node, run):
-    return RowFlow(node.access(), node.order(run), node.next_row_iteration(run))
+    return RowFlow(node.access(), node.order(run), run.key(node))
 
 
 def prepared(node, run):

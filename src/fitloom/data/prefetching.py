@@ -59,7 +59,8 @@ class PrefetchFlow(Flow):
             self.pulled += 1
             if self.pulled >= TRIALS and element is not END:
                 if self.spent > WORTH_SECONDS * self.pulled:
-                    self.ahead, self.seen = Ahead(self.source, self.size), snapshot(self.source)
+                    self.seen = snapshot(self.source)       # before the thread moves on
+                    self.ahead = Ahead(self.source, self.size)
                 elif self.pulled == 64:
                     self.pulled = self.spent = 0            # look again: a later stretch may be slower
         return element

@@ -40,20 +40,9 @@ class Resample(Node):
 class ResampleFlow(Replayed):
     """Accepts class i with probability (target_i / initial_i) / max of that ratio."""
 
-    def begin(self):
-        self.iteration = self.node.next_iteration(self.run)
-        super().begin()
-
-    def state(self):
-        return (*super().state(), self.iteration)
-
-    def restore(self, state):
-        self.iteration = state[2]
-        super().restore(state[:2])
-
     def generate(self):
         node = self.node
-        random = generator(node.seed, self.iteration)
+        random = generator(node.seed, self.run.key(node))
         counts = np.ones(len(node.target))
         for number, element in enumerate(self.incoming()):
             if node.function.pack is None:

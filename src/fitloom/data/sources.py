@@ -146,7 +146,7 @@ class Random(Node):
         return INFINITE
 
     def flow(self, run):
-        iteration = self.next_iteration(run) if self.rerandomize else 0
+        iteration = run.key(self) if self.rerandomize else 0
         seed = self.seed
 
         def get(position):

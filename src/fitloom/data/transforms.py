@@ -87,9 +87,12 @@ class Map(Node):
         self._prepare()
         flat = structure.flatten(self.inputs[0].element_spec())
         try:
-            self.function.signature(tuple([(tuple(s.shape.as_list()), s.dtype.numpy_dtype) for s in flat]))
+            signature = self.function.signature(
+                tuple([(tuple(s.shape.as_list()), s.dtype.numpy_dtype) for s in flat]))
         except Untraceable:
             return None
+        if signature.seeded and any(node.name == "cache" for node in self.walk()):
+            return None      # whether the cache is full must not change the numbers that the function draws
         return MappedAccess(source, self.function)
 
     def order(self, run):
@@ -120,7 +123,7 @@ class MapFlow(Wrapper):
 
     def __init__(self, node, run):
         super().__init__(node, run)
-        self.function, self.number = node.function, node.next_row_iteration(run) << POSITIONS
+        self.function, self.number = node.function, run.key(node) << POSITIONS
 
     def pull(self):
         element = self.source.pull()
@@ -439,18 +442,17 @@ class Repeat(Ordered):
 
     def order(self, run):
         source = self.inputs[0]
-        return Repeated(lambda: source.order(run), self.count, source.counters, source.set_counters)
+        return Repeated(lambda number: source.order(run.at(number)), self.count)
 
     def flow(self, run):
         return RepeatFlow(self, run)
 
 
 class RepeatFlow(Flow):
-    """Rounds of the input, each started anew; the counters of the nodes below say which round it is for them."""
+    """Rounds of the input, each started anew."""
 
     def __init__(self, node, run):
         self.node, self.run, self.round, self.source, self.empty = node, run, 0, None, True
-        self.counters = None
 
     def pull(self):
         while True:
@@ -466,8 +468,7 @@ class RepeatFlow(Flow):
     def _begin(self):
         if self.node.count is not None and self.round >= self.node.count:
             return False
-        self.counters = self.node.inputs[0].counters()
-        self.source, self.empty = start(self.node.inputs[0], self.run), True
+        self.source, self.empty = start(self.node.inputs[0], self.run.at(self.round)), True
         return True
 
     def _finish(self):
@@ -490,16 +491,13 @@ class RepeatFlow(Flow):
         return skipped
 
     def state(self):
-        if self.source is None:
-            return self.round, self.node.inputs[0].counters(), None, 0
-        return self.round, self.counters, snapshot(self.source), int(self.empty)
+        return self.round, None if self.source is None else snapshot(self.source), int(self.empty)
 
     def restore(self, state):
-        self.round, self.counters, inner, empty = state
+        self.round, inner, empty = state
         self.empty = bool(empty)
-        self.node.inputs[0].set_counters(self.counters)
         if inner is not None:
-            self.source = resume(self.node.inputs[0], self.run, inner)
+            self.source = resume(self.node.inputs[0], self.run.at(self.round), inner)
 
     def close(self):
         if self.source is not None:
@@ -519,7 +517,7 @@ class Shuffle(Ordered):
         return (self.size,)
 
     def _iteration(self, run):
-        return self.next_iteration(run) if self.reshuffle else 0
+        return run.key(self) if self.reshuffle else 0
 
     def _size(self):
         if self.size is not None:
