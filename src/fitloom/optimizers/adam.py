@@ -166,3 +166,44 @@ class Lamb(Moments):
         size, length = norm(value), norm(direction)
         ratio = jnp.where((size > 0) & (length > 0), size / length, jnp.ones_like(size))
         return value - ratio * rate * direction, (m, v)
+
+
+@registry.builtin("keras.optimizers", "schedulefreeadamw")
+class ScheduleFreeAdamW(Moments):
+    """Adam that needs no decay of the rate: gradients are taken at y, between the iterate z and the average x.
+
+    z <- z - rate_t g / (sqrt(v / (1 - b2^t)) + e); x <- (1 - 1/t) x + z / t; the variable holds
+    y = (1 - b1) z + b1 x, the slot 'momentum' holds z.
+
+    Args:
+        beta_1: b1, how near y is to the average.
+        warmup_steps: the rate rises linearly over so many steps.
+
+    Source: Defazio et al. 2024, https://arxiv.org/abs/2405.15682
+    """
+
+    settings = ("beta_1", "beta_2", "epsilon", "warmup_steps")
+
+    def __init__(self, learning_rate=0.0025, beta_1=0.9, beta_2=0.999, epsilon=1e-08, warmup_steps=0,
+                 weight_decay=None, clipnorm=None, clipvalue=None, global_clipnorm=None, use_ema=False,
+                 ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
+                 gradient_accumulation_steps=None, name=None, **kwargs):
+        self._construct(locals())
+
+    def _make_slots(self, variables):
+        super()._make_slots(variables)
+        for variable, places in zip(variables, self._slot_positions):
+            self._variables[places[0]].assign(variable)
+
+    def rule(self, gradient, value, slots, rate, step):
+        """Update one variable."""
+        z, v = slots
+        t = step.astype(value.dtype)
+        if self.warmup_steps > 0:
+            rate = rate * jnp.minimum(t / self.warmup_steps, 1.0)
+        x = (value - (1 - self.beta_1) * z) / self.beta_1 if self.beta_1 > 0 else z
+        v = v + (jnp.square(gradient) - v) * (1 - self.beta_2)
+        v_hat = v / (1 - powers(self.beta_2, step, value.dtype))
+        z = z - rate * gradient / (jnp.sqrt(v_hat) + self.epsilon)
+        x = (1 - 1 / t) * x + z / t
+        return (1 - self.beta_1) * z + self.beta_1 * x, (z, v)

@@ -224,10 +224,12 @@ class Optimizer:
     def _is_scheduled(self):
         return not getattr(type(self._learning_rate), "is_variable", False)
 
+    def _takes_own_rate(self):
+        return isinstance(self._learning_rate, (engine.KerasVariable, BuiltinSchedule))
+
     def _given_rate(self):
         """Return the rate where it has to be computed outside the update (a user's schedule or callable), or None."""
-        rate = self._learning_rate
-        if isinstance(rate, (engine.KerasVariable, BuiltinSchedule)):
+        if self._takes_own_rate():
             return None
         rate = self.learning_rate
         if getattr(type(rate), "is_variable", False):
@@ -340,7 +342,10 @@ class Optimizer:
             return
         rate = self._given_rate()
         inputs = gradients if rate is None else [rate, *gradients]
-        self._procedure(indices)(inputs, (("version", self._version), ("rated", rate is not None)))
+        self._procedure(indices)(inputs, (("version", self._program_version()), ("rated", rate is not None)))
+
+    def _program_version(self):
+        return self._version
 
     def _procedure(self, indices):
         found = self._procedures.get(indices)
@@ -363,7 +368,7 @@ class Optimizer:
         rate = None if rate is None else rate.array
         pure = self._pure_update
         if engine.executing_eagerly():
-            key = ("eager", self._version)
+            key = ("eager", self._program_version())
             if key not in self._procedures:
                 self._procedures[key] = jax.jit(lambda *a: self._pure_update(*a), static_argnums=3)
             pure = self._procedures[key]
@@ -465,6 +470,10 @@ class Optimizer:
         names = list(var_names or ()) + (self._excluded[1] if self._excluded else [])
         self._excluded = (ids | (self._excluded[0] if self._excluded else set()), names)
         self.__dict__["_version"] += 1
+
+    def decay_of(self, variable):
+        """Return the weight decay of one variable, or None."""
+        return self.weight_decay
 
     def _use_weight_decay(self, variable):
         if self._excluded is None:

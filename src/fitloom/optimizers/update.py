@@ -46,9 +46,11 @@ def clip(optimizer, gradients):
 
 
 def _decay(optimizer, index, value, rate):
-    if optimizer.weight_decay is None or not optimizer._use_weight_decay(optimizer._trainable_variables[index]):
+    variable = optimizer._trainable_variables[index]
+    decay = optimizer.decay_of(variable)
+    if decay is None or not optimizer._use_weight_decay(variable):
         return value
-    return value - value * optimizer.weight_decay * rate.astype(value.dtype)
+    return value - value * decay * rate.astype(value.dtype)
 
 
 def _places(optimizer, first, indices):
