@@ -98,7 +98,7 @@ def register_keras_serializable(package="Custom", name=None):
         registered = f"{package}>{name or thing.__name__}"
         if isinstance(thing, type) and not hasattr(thing, "get_config"):
             raise ValueError(
-                f"Class '{thing.__name__}' cannot be registered: it has no get_config() method. Add one.")
+                f"Cannot register a class that does not have a get_config() method: {thing.__name__}. Add one.")
         _custom[registered] = thing
         _custom_names[thing] = registered
         return thing
@@ -120,6 +120,12 @@ def get_registered_object(name, custom_objects=None, module_objects=None):
         if name in table:
             return table[name]
     return None
+
+
+def registered_function(name):
+    """Return the caller's function registered as 'package>name' for any package, or None."""
+    return next((thing for key, thing in _custom.items() if key.endswith(f">{name}") and not isinstance(thing, type)),
+                None)
 
 
 def get_custom_objects() -> dict:

@@ -195,7 +195,7 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **unkn
         return _deserialize_special(name, inner or {}, custom_objects, safe_mode)
     if name == "function":
         if not isinstance(inner, str):
-            raise TypeError(f"Expected 'config' of a function to be its name, but received {inner!r}.")
+            raise TypeError(f"Expected 'config' to be a non-null str for a function, its name, but received {inner!r}.")
         return _retrieve(inner, config, custom_objects)
     return _deserialize_instance(config, {} if inner is None else inner, custom_objects, safe_mode)
 
@@ -257,6 +257,10 @@ def _retrieve(name, config, custom_objects):
             if found is not None:
                 return found
     module = config.get("module")
+    if config["class_name"] == "function" and module == "builtins" and ">" not in name:
+        bare = registry.registered_function(name)   # Keras up to 3.6 wrote registered functions without the package
+        if bare is not None and registry.lookup(name, None) is None:
+            return bare
     if module == "builtins" and config["class_name"] == "function":
         module = None   # Keras writes its own functions so, by name alone
         found = registry.lookup(name, None)
@@ -264,8 +268,8 @@ def _retrieve(name, config, custom_objects):
         found = registry.lookup(name, module) if module else None
     if found is not None:
         if registered not in (name, config["class_name"]):
-            raise ValueError(f"The configuration names '{module}.{name}', which is built in, but also "
-                             f"registered_name={registered!r}. Remove the registered_name.")
+            raise ValueError(f"`registered_name={registered!r}` was provided in the config, but '{name}' resolved to a "
+                             "Keras built-in and does not use registered names. Remove the registered_name.")
         return found
     kind = "function" if config["class_name"] == "function" else "class"
     known = [n for _, n in registry._by_name]

@@ -19,6 +19,10 @@ _NATURAL = {float: _FLOAT32, int: _INT32, bool: np.dtype(np.bool_), complex: np.
 class Operation(Op):
     """An Op that users call: tensors by position, static attributes by keyword."""
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        symbolic.enter(self)
+
     def __call__(self, *inputs, **attributes):
         if attributes:
             attributes = tuple(sorted([(k, freeze(v)) for k, v in attributes.items()]))
@@ -39,7 +43,7 @@ def op(fn=None, *, name=None, same_dtype=False, host=None, effects=False):
     """
     if fn is None:
         return lambda f: Operation(f, name, same_dtype, host, effects)
-    return symbolic.enter(Operation(fn, name, same_dtype, host, effects))
+    return Operation(fn, name, same_dtype, host, effects)
 
 
 def record(operation, inputs, attributes=()):

@@ -90,7 +90,6 @@ def enter(operation):
         key = f"{key.partition('#')[0]}#{count}"
     operation.key = key
     TABLE[key] = operation
-    return operation
 
 
 def is_keras_tensor(x) -> bool:

@@ -302,6 +302,9 @@ def _unwrap_single(keys):
 
 
 def _make_layer(config, custom_objects):
+    if not isinstance(config, dict) or "config" not in config or "class_name" not in config:
+        raise ValueError("Expected a dictionary containing a 'config' key and a 'class_name' key for each layer. "
+                         f"Received: {config!r}")
     if "module" not in config and "class_name" in config:
         config = {**config, "module": "keras.layers", "registered_name": None}
         if config["class_name"] in ("Functional", "Model", "Sequential"):

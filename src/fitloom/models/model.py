@@ -334,6 +334,10 @@ class Model(TrainingMethods):
                 node = tree
                 for folder in folders:
                     node = node.setdefault(folder, {})
+                if leaf in node:
+                    raise ValueError(f"The following variable path is found twice in the model: '{variable.path}'. "
+                                     "get_state_tree() can only be called when all variable paths are unique: give the "
+                                     "layers different names.")
                 node[leaf] = variable.numpy() if value_format == "numpy_array" else engine.convert_to_tensor(variable)
         return trees
 
@@ -341,8 +345,7 @@ class Model(TrainingMethods):
         """Assign the values of a tree from `get_state_tree`; paths that the model lacks are an error."""
         for key, tree in state_tree.items():
             by_path = {variable.path: variable for variable in self._state_groups().get(key, ())}
-            for path, value in nest.flatten_with_paths(tree):
-                path = "/".join(path)
+            for path, value in _leaves_by_path(tree):
                 if path not in by_path:
                     raise ValueError(f"The state tree has a value for '{path}', but model '{self.name}' has no such "
                                      f"variable among its {key}.")
@@ -356,7 +359,15 @@ class Model(TrainingMethods):
                 "metrics_variables": self.metrics_variables}
 
 
-class Functional(Model):
+class _FunctionalKind(type):
+    """Makes a subclass of Model that was made from inputs and outputs an instance of Functional, too."""
+
+    def __instancecheck__(cls, instance):
+        return super().__instancecheck__(instance) or (
+            cls is Functional and isinstance(instance, Model) and instance._is_functional)
+
+
+class Functional(Model, metaclass=_FunctionalKind):
     """What `Model(inputs, outputs)` makes: a graph of layers."""
 
     def __init__(self, inputs, outputs, name=None, **kwargs):
@@ -372,6 +383,15 @@ def _takes_inputs_and_outputs(cls):
     kinds = {p.kind for p in parameters}
     return [p.name for p in parameters][:2] == ["inputs", "outputs"] or (
         inspect.Parameter.VAR_POSITIONAL in kinds and inspect.Parameter.VAR_KEYWORD in kinds)
+
+
+def _leaves_by_path(tree, prefix=""):
+    """Yield ('layer/kernel', value) for nested dicts."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves_by_path(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _only(shapes):

@@ -46,7 +46,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     config = dict(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
                   weighted_metrics=weighted_metrics, run_eagerly=run_eagerly,
                   steps_per_execution=steps_per_execution, jit_compile=jit_compile)
-    optimizer = optimizers.get(optimizer)
+    optimizer = None if optimizer is None else optimizers.get(optimizer)
     if auto_scale_loss and optimizer is not None and _policy_name(model) == "mixed_float16" \
             and not isinstance(optimizer, getattr(optimizers, "LossScaleOptimizer", ())):
         optimizer = optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
