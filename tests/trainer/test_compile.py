@@ -63,6 +63,7 @@ SPARSE = "sparse_categorical_crossentropy"
      ["cls_accuracy", "loss"]),
     (two, [LABELS, Y], dict(loss=[None, "mse"]), ["loss"]),
 ])
+@pytest.mark.filterwarnings("ignore:No gradient for cls")
 def test_log_names_and_order(model, y, settings, names):
     settings = {key: [one() if isinstance(one, type) else one for one in value] if key == "metrics"
                 and isinstance(value, list) else value for key, value in settings.items()}

@@ -255,7 +255,7 @@ def _own(thing):
 def _row_by_row(layer, mode):
     if getattr(layer, "activity_regularizer", None) is not None or not _own(layer):
         return False
-    if type(layer).__module__.startswith("fitloom.models"):
+    if type(layer).__module__.startswith("fitloom.models") or type(layer).__name__ == "InputLayer":
         return True                       # a graph of layers, each of which is asked
     return bool(getattr(layer, "per_example", False)) or \
         (mode != "train" and type(layer).__name__ == "BatchNormalization")
