@@ -70,7 +70,8 @@ class STFT(Initializer):
     Args:
         side: 'real' or 'imag'.
         window: 'hann', 'hamming', a vector of `frame_length` numbers, or None for ones.
-        scaling: 'density' divides by sqrt(sum(window^2)), 'spectrum' by sum(window), None not at all.
+        scaling: 'density' divides by sqrt(sum(window^2)), 'spectrum' by sum(window), None not at all; without a
+            window nothing is scaled.
         periodic: whether a window given by name is periodic rather than symmetric.
     """
 
@@ -89,7 +90,8 @@ class STFT(Initializer):
         window = stft_window(self.window, frame_length, self.periodic)
         angle = 2 * np.pi * np.outer(np.arange(frame_length), np.arange(bins)) / (2 * (bins - 1))
         basis = np.cos(angle) if self.side == "real" else -np.sin(angle)
-        norm = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.abs(np.sum(window)), None: 1.0}[self.scaling]
+        norms = {"density": np.sqrt(np.sum(window**2)), "spectrum": np.abs(np.sum(window))}
+        norm = 1.0 if self.window is None else norms.get(self.scaling, 1.0)
         return np.asarray((basis * window[:, None] / norm)[:, None, :], numpy_dtype(dtype))
 
     def get_config(self):

@@ -161,4 +161,3 @@ from fitloom.layers.reshaping import (
 from fitloom.layers.wrapper import (
     Wrapper as Wrapper,
 )
-from fitloom.layers.layer import Layer as Layer

@@ -223,7 +223,7 @@ class Dot(Merge):
 
     def compute_mask(self, inputs, mask=None):
         """Return None: positions are summed over."""
-        return None
+        return
 
 
 def _functional(layer, summary):

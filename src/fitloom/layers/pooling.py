@@ -165,7 +165,7 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
 
     def compute_mask(self, inputs, mask=None):
         """Return None: the steps are gone."""
-        return None
+        return
 
 
 class GlobalAveragePooling2D(_GlobalAveragePooling):

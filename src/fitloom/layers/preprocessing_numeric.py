@@ -105,8 +105,7 @@ class Normalization(BuiltinLayer):
         """Set the statistics to those of the data: an array, a tensor, or a dataset of batches."""
         if self.input_mean is not None:
             raise ValueError("Cannot `adapt` a Normalization layer that is initialized with static `mean` and "
-                             "`variance`, you passed mean {} and variance {}.".format(self.input_mean,
-                                                                                      self.input_variance))
+                             f"`variance`, you passed mean {self.input_mean} and variance {self.input_variance}.")
         total, mean, variance = 0, None, None
         for batch in host_batches(data, "Normalization"):
             batch = batch.astype(np.float64)

@@ -3,7 +3,7 @@
 from fitloom import ops
 from fitloom.base import config
 from fitloom.layers.input_spec import InputSpec
-from fitloom.layers.recurrent import _CellRNN, RNN
+from fitloom.layers.recurrent import RNN, _CellRNN
 from fitloom.layers.recurrent_cells import RecurrentCell, forget_bias
 from fitloom.ops import layer_kernels as kernels
 from fitloom.ops.seed_generator import SeedGenerator

@@ -125,7 +125,8 @@ class GaussianNoise(_Random):
     def call(self, inputs, training=False):
         """Return the inputs, with noise in training."""
         if training and self.stddev > 0:
-            noise = kernels.draw_normal(self.seed_generator.draw(), shape=tuple(inputs.shape), dtype=dtypes.name_of(inputs.dtype))
+            noise = kernels.draw_normal(self.seed_generator.draw(), shape=tuple(inputs.shape),
+                                        dtype=dtypes.name_of(inputs.dtype))
             return inputs + float(self.stddev) * noise
         return inputs
 
@@ -141,7 +142,8 @@ class GaussianDropout(_Random):
         """Return the inputs, with noise in training."""
         if training and self.rate > 0:
             stddev = math.sqrt(self.rate / (1.0 - self.rate))
-            noise = kernels.draw_normal(self.seed_generator.draw(), shape=tuple(inputs.shape), dtype=dtypes.name_of(inputs.dtype))
+            noise = kernels.draw_normal(self.seed_generator.draw(), shape=tuple(inputs.shape),
+                                        dtype=dtypes.name_of(inputs.dtype))
             return inputs * (1.0 + stddev * noise)
         return inputs
 
