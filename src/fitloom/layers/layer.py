@@ -262,24 +262,31 @@ class Layer(LayerState, Operation):
                 self.build(**config["shapes_dict"])
 
     def _maybe_build(self, arguments):
+        """Build an unbuilt layer for a call's arguments; return whether the call itself still has to do it."""
         shapes = call_signature.shapes_of(arguments)
         if not is_default(self.build):
             self.build(**call_signature.shapes_for(self.build, shapes, arguments, type(self).__name__))
-            return
-        eager = not any(isinstance(x, KerasTensor) for x in nest.flatten(list(arguments.values())))
+            return False
         if any(not layer.built for layer in self._layers):
+            if engine.executing_eagerly() and not self._any_symbolic((), arguments):
+                return True     # this very call builds the layers inside as it meets them
             try:
                 self._abstract(self.call, (), arguments)
             except Exception as error:
-                if eager:
-                    return          # the call that follows builds the sublayers, or raises the user's own error
+                if not self._any_symbolic((), arguments):
+                    return True     # the call that follows raises the user's own error, or succeeds
                 warnings.warn(
                     f"Layer '{self.name}' looks like it has unbuilt state, but its call() could not be traced to "
                     "build it: try it on data first, or implement `build(self, input_shape)` and build every "
                     f"sublayer there. Exception encountered: ''{error}''", stacklevel=4)
+        self._build_plainly(shapes)
+        return False
+
+    def _build_plainly(self, shapes):
+        """Mark a layer without a `build` of its own as built."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.build(next(iter(shapes.values()), None))
+            Layer.build(self, next(iter(shapes.values()), None))
 
     # ---- calling
 
@@ -309,9 +316,7 @@ class Layer(LayerState, Operation):
             if spec is not None:
                 self._check_input(spec, args, kwargs, first)
             if not self.built:
-                self._maybe_build(signature.bind(args, kwargs))
-                if self.input_spec is not None:
-                    self._check_input(self.input_spec, args, kwargs, first)
+                return self._first_call(signature, args, kwargs, explicit, first)
             if self._makes_masks or "mask" in kwargs or masks.any_in(args, kwargs):
                 return self._masked_call(signature, args, kwargs, explicit)
             return self._run(signature, args, kwargs, explicit)
@@ -321,6 +326,18 @@ class Layer(LayerState, Operation):
                 context.shared = shared
             stack.pop()
             names.pop()
+
+    def _first_call(self, signature, args, kwargs, explicit_training, first):
+        """A call that also makes the weights."""
+        arguments = signature.bind(args, kwargs)
+        later = self._maybe_build(arguments)
+        if self.input_spec is not None:
+            self._check_input(self.input_spec, args, kwargs, first)
+        run = self._masked_call if self._makes_masks or "mask" in kwargs or masks.any_in(args, kwargs) else self._run
+        outputs = run(signature, args, kwargs, explicit_training)
+        if later and not self.built:
+            self._build_plainly(call_signature.shapes_of(arguments))
+        return outputs
 
     def _run(self, signature, args, kwargs, explicit_training):
         """Compute the outputs, symbolically or for real, in the layer's precision."""
@@ -524,6 +541,10 @@ class Layer(LayerState, Operation):
     @default
     def compute_output_shape(self, *args, **kwargs):
         """Return the shape(s) of the outputs for input shape(s); by default `call` is evaluated abstractly."""
+        if type(self).call is Layer.call:
+            raise NotImplementedError(f"Layer {type(self).__name__} does not have a `compute_output_shape` method "
+                                      "implemented.")
+
         def make(shape):
             return call_signature.map_shapes(lambda s: KerasTensor(s, dtype=self.compute_dtype), shape)
         kwargs = {name.removesuffix("_shape"): make(shape) for name, shape in kwargs.items()}

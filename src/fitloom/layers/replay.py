@@ -63,6 +63,7 @@ def _signature(layer):
 
 def _replay_of(layer):
     state = layer.__dict__
+    layer._check_super_called()
     known = state.get("_replay")
     if known is not None and known.epoch == STRUCTURE.epoch:
         return known
