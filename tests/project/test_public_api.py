@@ -7,6 +7,7 @@ from project.public_api import GOLDEN, lines, public_objects
 
 
 def test_public_surface_is_the_golden_one():
+    assert GOLDEN.exists(), "python tests/project/update_golden.py makes the file this test compares with"
     golden = GOLDEN.read_text(encoding="utf-8").splitlines()
     difference = [
         line
