@@ -177,6 +177,11 @@ struct Walk {
   int64_t depth() const { return segments() * length; }
 };
 
+// Vectors along the run instead of along the columns (inner_loops.h).
+bool narrow(int64_t run, int64_t columns) {
+  return columns <= kNarrow && run >= loops()->lanes && run % loops()->lanes == 0;
+}
+
 // Join segments that follow one another in memory and have the same number of runs.
 void join_along_last(Walk& walk, int64_t count) {
   if (count < 2) return;
@@ -251,6 +256,7 @@ std::vector<Phase> phases(const Geometry& g, int d) {
 struct Backward {
   Frame frame;
   std::vector<Walk> walks;  // one for each phase that has positions; depth 0 means zeros
+  bool has_zeros = false;
 };
 
 Backward backward_walks(const Geometry& g, int64_t run) {
@@ -291,7 +297,9 @@ Backward backward_walks(const Geometry& g, int64_t run) {
               walk.place.push_back((a.place[i] * g.kernel[1] + b.place[j]) * g.kernel[2] +
                                    c.place[k]);
             }
-        if (g.groups == 1) join_along_last(walk, static_cast<int64_t>(c.place.size()));
+        if (g.groups == 1 && !narrow(run, g.group_in()))
+          join_along_last(walk, static_cast<int64_t>(c.place.size()));
+        backward.has_zeros = backward.has_zeros || walk.depth() == 0;
         backward.walks.push_back(std::move(walk));
       }
   return backward;
@@ -306,7 +314,17 @@ class PackedWeights {
   template <class Source>
   PackedWeights(const Walk& walk, int64_t columns, ptrdiff_t row_stride, ptrdiff_t column_stride,
                 const Source& source)
-      : walk_(walk), columns_(columns) {
+      : walk_(walk), columns_(columns), narrow_(narrow(walk.length, columns)) {
+    if (narrow_) {
+      per_block_ = walk.segments();
+      memory_ = Scratch(walk.depth() * columns);
+      float* out = memory_.get();
+      for (const int64_t place : walk.place)
+        for (int64_t column = 0; column < columns; column++)
+          for (int64_t k = 0; k < walk.run; k++)
+            *out++ = source(place, column)[k * row_stride];
+      return;
+    }
     const int64_t panel_bytes = walk.length * panel_columns() * sizeof(float);
     per_block_ = std::max<int64_t>(1, kPanelBytes / std::max<int64_t>(1, panel_bytes));
     memory_ = Scratch(packed_floats(walk.depth(), columns));
@@ -351,6 +369,7 @@ class PackedWeights {
         product.c = result;
         product.c_offset = walk_.result.data() + row;
         product.accumulate = s > 0;
+        product.narrow = narrow_;
         loops()->multiply(product);
         packed += packed_floats(count * walk_.length, columns_);
       }
@@ -360,6 +379,7 @@ class PackedWeights {
  private:
   const Walk& walk_;
   int64_t columns_, per_block_;
+  bool narrow_;
   Scratch memory_;
   std::vector<ptrdiff_t> single_;
 };
@@ -388,8 +408,8 @@ ffi::Error conv_forward(ffi::ThreadPool pool, Floats x, Floats w, FloatResult y,
     if (y->element_count() == 0) return;
     const Frame frame = forward_frame(g);
     Walk walk = forward_walk(g, frame, g.group_in());
-    if (groups == 1) join_along_last(walk, g.kernel[2]);
     const int64_t workers = threads(pool), columns = g.group_out();
+    if (groups == 1 && !narrow(walk.run, columns)) join_along_last(walk, g.kernel[2]);
     if (walk.depth() == 0) {
       std::memset(y->typed_data(), 0, y->size_bytes());
       return;
@@ -441,12 +461,14 @@ ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatR
       const int64_t image = item / parts, part = item % parts;
       const float* source = frames.get(image, worker);
       float* to = result + image * g.in_positions() * g.in_channels;
+      const bool clear_all = backward.has_zeros && parts == 1;
+      if (clear_all) std::memset(to, 0, g.in_positions() * g.in_channels * sizeof(float));
       for (size_t i = 0; i < backward.walks.size(); i++) {
         const Walk& walk = backward.walks[i];
         const int64_t first = share(walk.rows(), part, parts);
         const int64_t last = share(walk.rows(), part + 1, parts);
         if (walk.depth() == 0) {
-          zero_rows(walk, g.in_channels, to, first, last);
+          if (!clear_all) zero_rows(walk, g.in_channels, to, first, last);
           continue;
         }
         for (int64_t group = 0; group < groups; group++)

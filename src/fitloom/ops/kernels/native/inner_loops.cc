@@ -135,7 +135,56 @@ void product_panel(const Product& t, const float* b, int64_t column, int64_t tai
   }
 }
 
+// Sums of all lanes, and of a product with few columns: see `Product::narrow`.
+INLINE float total(Vector v) {
+  float sum = 0;
+  for (int j = 0; j < kLanes; j++) sum += v[j];
+  return sum;
+}
+
+template <int ROWS, int COLUMNS>
+INLINE void narrow_tile(const Product& t, int64_t m) {
+  Vector sum[ROWS][COLUMNS];
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < COLUMNS; j++) sum[i][j] = Vector{};
+  const float* b = t.b;
+  for (int64_t s = 0; s < t.segments; s++, b += COLUMNS * t.length) {
+    const float* a[ROWS];
+    for (int i = 0; i < ROWS; i++) a[i] = t.a + t.a_offset[m + i] + t.segment[s];
+    for (int64_t k = 0; k < t.length; k += kLanes) {
+      Vector bk[COLUMNS];
+      for (int j = 0; j < COLUMNS; j++) bk[j] = load(b + j * t.length + k);
+      for (int i = 0; i < ROWS; i++) {
+        const Vector ak = load(a[i] + k);
+        for (int j = 0; j < COLUMNS; j++) sum[i][j] += ak * bk[j];
+      }
+    }
+  }
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < COLUMNS; j++) {
+      float* c = t.c + t.c_offset[m + i] + j;
+      *c = total(sum[i][j]) + (t.accumulate ? *c : 0.0f);
+    }
+}
+
+template <int COLUMNS>
+void narrow(const Product& t) {
+  constexpr int most = FITLOOM_REGISTERS >= 32 ? 5 : 2;
+  int64_t m = 0;
+  for (; m + most <= t.rows; m += most) narrow_tile<most, COLUMNS>(t, m);
+  for (; m < t.rows; m++) narrow_tile<1, COLUMNS>(t, m);
+}
+
 void multiply(const Product& t) {
+  if (t.narrow) {
+    switch (t.columns) {
+      case 1: return narrow<1>(t);
+      case 2: return narrow<2>(t);
+      case 3: return narrow<3>(t);
+      case 4: return narrow<4>(t);
+    }
+    return;
+  }
   const float* b = t.b;
   for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
     const int64_t columns = least(t.columns - column, kPanel * kLanes);
@@ -219,7 +268,57 @@ int64_t outer_scratch(int64_t segments, int64_t length) {
   return panel + (gathered(segments, length) ? kOuterBlock * segments * length : 0);
 }
 
+// The same for so few columns that they would leave most lanes empty: vectors run along the
+// segment, and c is updated transposed.
+template <int VECTORS, int COLUMNS>
+INLINE void outer_narrow_tile(const Outer& t, const float* a, float* c) {
+  Vector sum[VECTORS][COLUMNS];
+  for (int i = 0; i < VECTORS; i++)
+    for (int j = 0; j < COLUMNS; j++) sum[i][j] = Vector{};
+  const float* d = t.d;
+  for (int64_t p = 0; p < t.rows; p++, d += t.d_stride) {
+    const float* ap = a + t.a_offset[p];
+    Vector dp[COLUMNS];
+    for (int j = 0; j < COLUMNS; j++) dp[j] = splat(d[j]);
+    for (int i = 0; i < VECTORS; i++) {
+      const Vector api = load(ap + i * kLanes);
+      for (int j = 0; j < COLUMNS; j++) sum[i][j] += api * dp[j];
+    }
+  }
+  for (int i = 0; i < VECTORS; i++)
+    for (int k = 0; k < kLanes; k++)
+      for (int j = 0; j < COLUMNS; j++) c[(i * kLanes + k) * t.c_stride + j] += sum[i][j][k];
+}
+
+template <int COLUMNS>
+void outer_narrow(const Outer& t) {
+  constexpr int most = FITLOOM_REGISTERS >= 32 ? 5 : 2;
+  for (int64_t s = 0; s < t.segments; s++) {
+    int64_t k = 0;
+    const auto from = [&] { return t.a + t.segment[s] + k; };
+    const auto to = [&] { return t.c + (s * t.length + k) * t.c_stride; };
+    for (; k + most * kLanes <= t.length; k += most * kLanes)
+      outer_narrow_tile<most, COLUMNS>(t, from(), to());
+    for (; k + kLanes <= t.length; k += kLanes) outer_narrow_tile<1, COLUMNS>(t, from(), to());
+    for (; k < t.length; k++)
+      for (int64_t p = 0; p < t.rows; p++)
+        for (int j = 0; j < COLUMNS; j++)
+          to()[j] += from()[t.a_offset[p]] * t.d[p * t.d_stride + j];
+  }
+  if (t.column_sum)
+    for (int64_t p = 0; p < t.rows; p++)
+      for (int j = 0; j < COLUMNS; j++) t.column_sum[j] += t.d[p * t.d_stride + j];
+}
+
 void outer(const Outer& t) {
+  if (t.columns <= kNarrow && t.length >= kLanes) {
+    switch (t.columns) {
+      case 1: return outer_narrow<1>(t);
+      case 2: return outer_narrow<2>(t);
+      case 3: return outer_narrow<3>(t);
+      case 4: return outer_narrow<4>(t);
+    }
+  }
   float* packed = t.scratch;
   float* rows_of_a = t.scratch + kOuterBlock * kPanel * kLanes;
   const int64_t depth = t.segments * t.length;

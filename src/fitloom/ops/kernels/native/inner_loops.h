@@ -12,12 +12,17 @@
 
 namespace fitloom {
 
+// A product with so few columns may be `narrow`.
+constexpr int64_t kNarrow = 4;
+
 // Rows of `Outer` that are handled together; its scratch memory is sized by it.
 constexpr int64_t kOuterBlock = 128;
 
 // c[c_offset[m] + j] (+)= sum over segments s and k < length of
 //     a[a_offset[m] + segment[s] + k] * b(s * length + k, j)      for m < rows, j < columns
-// with b packed into panels by `pack`.
+// with b packed into panels by `pack`. Or, if `narrow`, each segment of b packed transposed by
+// itself, b[(s * columns + j) * length + k], where columns is at most kNarrow and length a multiple
+// of the lanes: then vectors run along k, because columns would leave most lanes empty.
 struct Product {
   const float* a;
   const ptrdiff_t* a_offset;
@@ -30,6 +35,7 @@ struct Product {
   float* c;
   const ptrdiff_t* c_offset;
   bool accumulate;
+  bool narrow;
 };
 
 // c[(s * length + k) * c_stride + j] += sum over rows m of

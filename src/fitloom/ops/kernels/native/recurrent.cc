@@ -51,6 +51,7 @@ class PackedMatrix {
     product.c = c;
     product.c_offset = c_offset;
     product.accumulate = accumulate;
+    product.narrow = false;
     loops()->multiply(product);
   }
 
