@@ -238,12 +238,21 @@ def can_pad(model, mode) -> bool:
         if compiled is None:
             return False
         losses = compiled.compile_loss.losses if compiled.compile_loss is not None else []
-        if any(loss is not None and not getattr(loss, "per_example", False) for loss in losses):
+        if any(loss is not None and not _loss_by_row(loss) for loss in losses):
             return False
         measured = compiled.compile_metrics.metrics if compiled.compile_metrics is not None else []
         if any(not _own(metric) for metric in measured) or model.__dict__.get("_metrics"):
             return False
     return all(_row_by_row(layer, mode) for layer in (model, *compiling.nested_layers(model)))
+
+
+_ACROSS_ROWS = ("dice", "tversky", "circle")     # by default these functions reduce over the batch too
+
+
+def _loss_by_row(loss):
+    if type(loss).__name__ == "LossFunctionWrapper" and _own(loss):
+        return loss.fn.__name__ not in _ACROSS_ROWS
+    return bool(getattr(loss, "per_example", False))
 
 
 def _own(thing):
