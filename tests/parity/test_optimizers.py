@@ -117,6 +117,8 @@ def test_schedule_with_accumulation():
         keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(**settings), gradient_accumulation_steps=2))
 
 
+# Keras itself: its variables have no NumPy 2 __array__
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", PLAIN)
 def test_config(name):
     ours, theirs = getattr(tf.keras.optimizers, name)(name="o"), getattr(keras.optimizers, name)(name="o")

@@ -128,6 +128,8 @@ class Optimizer:
         self._index_of = {id(v): i for i, v in enumerate(variables)}
         self.built = True
         self._make_slots(variables)
+        engine.pack(variables)
+        engine.pack(self._variables[2:], most=10_000)        # iterations and learning rate stay alone
 
     def slot_groups(self):
         """Return the groups of slot names that these settings need."""
@@ -225,7 +227,7 @@ class Optimizer:
         return not getattr(type(self._learning_rate), "is_variable", False)
 
     def _takes_own_rate(self):
-        return isinstance(self._learning_rate, (engine.KerasVariable, BuiltinSchedule))
+        return not self._is_scheduled() or isinstance(self._learning_rate, BuiltinSchedule)
 
     def _given_rate(self):
         """Return the rate where it has to be computed outside the update (a user's schedule or callable), or None."""
