@@ -4,9 +4,9 @@
 import keras
 import numpy as np
 import pytest
-from tolerances import PARITY
 
 import fitloom as tf
+from tolerances import PARITY
 
 PROBABILITIES = ["binary_crossentropy", "binary_focal_crossentropy", "kl_divergence", "dice", "tversky", "poisson"]
 NUMBERS = ["mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error",

@@ -4,9 +4,9 @@
 import keras
 import numpy as np
 import pytest
-from tolerances import PARITY
 
 import fitloom as tf
+from tolerances import PARITY
 
 BATCHES, ROWS, CLASSES = 3, 8, 4
 
@@ -121,7 +121,8 @@ def test_values(name):
         theirs.update_state(values, sample_weight=weights)
     ours.update_state(3.0)
     theirs.update_state(3.0)
-    np.testing.assert_allclose([float(v.numpy()) for v in ours.variables], [float(v) for v in theirs.variables], **PARITY)
+    found, expected = [float(v.numpy()) for v in ours.variables], [float(v) for v in theirs.variables]
+    np.testing.assert_allclose(found, expected, **PARITY)
 
 
 def test_every_public_name_exists():

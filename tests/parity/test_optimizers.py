@@ -4,9 +4,9 @@
 import keras
 import numpy as np
 import pytest
-from tolerances import PARITY
 
 import fitloom as tf
+from tolerances import PARITY
 
 STEPS = 20
 SHAPES = {"kernel": (4, 3), "bias": (3,), "embedding": (5, 2)}

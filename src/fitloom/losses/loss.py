@@ -47,7 +47,7 @@ class Loss:
 
     def valid(self, y_true, y_pred, losses):
         """Return a mask of the values that count in the mean, or None for all."""
-        return None
+        return
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the reduced loss; a mask carried by `y_pred` hides its padded steps."""

@@ -41,7 +41,7 @@ class ConfusionMetric(BuiltinMetric):
     def _make(self, thresholds, shape=None):
         self.thresholds = thresholds
         self._even = is_evenly_spaced(thresholds)
-        for count, name in zip(self.counts, self.names or self.counts):
+        for name in self.names or self.counts:
             setattr(self, name, self.add_variable(shape or (len(thresholds),), "zeros", name=name))
 
     def update_state(self, y_true, y_pred, sample_weight=None):

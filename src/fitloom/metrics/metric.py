@@ -86,7 +86,8 @@ class Metric:
 
     def _check_constructed(self):
         if "_variables" not in self.__dict__:
-            raise RuntimeError(f"{type(self).__name__}.__init__ must call super().__init__() before it makes variables.")
+            raise RuntimeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() before it makes variables.")
 
     @property
     def variables(self):
@@ -182,6 +183,7 @@ class BuiltinMetric(Metric):
             def body(*tensors, settings):
                 myself._update(*tensors)
 
+            engine.pack(self.variables)
             recorder = Recorder(body, f"{type(self).__name__}.update_state", self.variables)
             recorder.known = len(self._variables)
             if "_recorder" in self.__dict__:

@@ -8,7 +8,9 @@ from fitloom.optimizers.optimizer import Optimizer
 
 @registry.builtin("keras.optimizers", "sgd")
 class SGD(Optimizer):
-    """w <- w - rate * g; with momentum m <- momentum * m - rate * g, w <- w + m (nesterov: w + momentum * m - rate * g).
+    """w <- w - rate * g.
+
+    With momentum m <- momentum * m - rate * g, and w <- w + m (nesterov: w + momentum * m - rate * g).
 
     Args:
         momentum: in [0, 1].

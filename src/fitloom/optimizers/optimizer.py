@@ -217,7 +217,7 @@ class Optimizer:
     @property
     def lr(self):
         """Refused: TensorFlow 1's name."""
-        raise AttributeError("An optimizer's learning rate is called 'learning_rate'; 'lr' was its name in TensorFlow 1.")
+        raise AttributeError("Use optimizer.learning_rate; 'lr' was its name in TensorFlow 1.")
 
     @lr.setter
     def lr(self, value):
@@ -410,7 +410,8 @@ class Optimizer:
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable; your subclass writes this, ours apply their rule."""
         if not hasattr(type(self), "rule"):
-            raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
+            raise NotImplementedError(
+                f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
         by_steps.apply_rule(self, gradient, variable, learning_rate)
 
     # -- the same as a pure function; losses
