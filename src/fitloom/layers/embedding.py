@@ -109,9 +109,9 @@ class ReversibleEmbedding(Embedding):
             scores = ops.tanh(scores / cap) * cap
         return scores
 
-    def compute_output_shape(self, input_shape, reverse=False):
-        """Append `output_dim`, or replace the last axis by `input_dim`."""
-        return (*input_shape[:-1], self.input_dim) if reverse else (*input_shape, self.output_dim)
+    def compute_output_spec(self, *args, **kwargs):
+        """Return the outputs as KerasTensors."""
+        return self._abstract(self.call, args, kwargs)
 
     def get_config(self):
         """Return the constructor's arguments as plain data."""
