@@ -65,14 +65,15 @@ class Cache(Node):
 
     def origin(self, run):
         """Return what the elements were computed from, as integers: a restored process computes the same ones."""
-        return run.path, tuple([run.epochs.get(node, 0) for node in self.inputs[0].walk()])
+        return tuple([run.epochs.get(node, 0) for node in self.inputs[0].walk()])
 
     def filling_run(self, run):
-        """Return the run in which to fill: that of a snapshot, if one was restored."""
-        if self.filled_from is None:
-            return run
-        path, epochs = self.filled_from
-        return Run(dict(zip(self.inputs[0].walk(), epochs)), run.options, run.peek, path)
+        """Return the run in which to fill: that of a snapshot, if one was restored.
+
+        It has no path: in whatever branch of the plan the cache is filled first, it holds the same elements.
+        """
+        epochs = run.epochs if self.filled_from is None else dict(zip(self.inputs[0].walk(), self.filled_from))
+        return Run(epochs, run.options, run.peek)
 
     def flow(self, run):
         return CacheFlow(self, run)

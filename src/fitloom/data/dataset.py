@@ -113,7 +113,7 @@ class Dataset:
             tf.errors.InvalidArgumentError: nothing matches.
         """
         names = files.matching(file_pattern)
-        if not names:
+        if not len(names):
             raise files.nothing_matches(file_pattern)
         dataset = Dataset.from_tensor_slices(names)
         if shuffle is None or shuffle:

@@ -274,6 +274,31 @@ class Function:
         return signature.structure, signature.outputs
 
 
+class HostFunction(Function):
+    """A function of our own over NumPy components, run element by element; its results' spec is known.
+
+    Args:
+        call: takes the flat components, returns flat components.
+        like: something that nests like the elements.
+        result: the spec of the results.
+    """
+
+    def __init__(self, call, name, like, result):
+        super().__init__(call, name, like)
+        self.result, self.structure = result, structure.skeleton(result)
+        self.blocked = Untraceable("it reads files")
+
+    def element(self, flat, number):
+        try:
+            return self.call(*flat)
+        except Exception as error:
+            self.annotate(error, number)
+            raise
+
+    def spec(self, spec):
+        return self.result
+
+
 def _calls_back(equation):
     if "callback" in equation.primitive.name:
         return True
@@ -323,4 +348,4 @@ def check_arguments(call, spec, name):
                         f"them: {error}.") from None
 
 
-__all__ = ["Function", "Untraceable", "check_arguments", "on_host"]
+__all__ = ["Function", "HostFunction", "Untraceable", "check_arguments", "on_host"]

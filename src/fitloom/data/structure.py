@@ -124,6 +124,11 @@ def _cast(array, dtype):
     return np.asarray(array).astype(dtype)
 
 
+def strings(values) -> np.ndarray:
+    """Return an object array of bytes from str or bytes objects."""
+    return engine.host_array(np.asarray(values, dtype=object), dtypes.string)
+
+
 def is_opaque(value) -> bool:
     """Whether a component is no plain array."""
     return isinstance(value, Opaque) or hasattr(value, "_type_spec") or hasattr(value, "_data_spec")

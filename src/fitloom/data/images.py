@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoded images to tensors and back (Pillow): `tf.io.decode_image`, `decode_png`, `decode_jpeg`, `encode_*`."""
+import io
+
+import numpy as np
+
+from fitloom import engine
+from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
+from fitloom.data import structure
+
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def pillow():
+    """Return Pillow's Image module."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("Reading and writing images needs Pillow: pip install pillow") from None
+    return Image
+
+
+def bytes_of(contents) -> bytes:
+    """Return the bytes of a string scalar."""
+    if isinstance(contents, bytes):
+        return contents
+    array = structure.to_numpy(contents)
+    if array.shape != () or array.dtype != structure.STRING:
+        raise InvalidArgumentError(f"Decoding an image needs one string, but received shape {array.shape} and dtype "
+                                   f"{array.dtype}. Use dataset.map, or tf.map_fn, for several.")
+    return array[()]
+
+
+def opened(data, formats=None):
+    """Open encoded bytes; an error says what they are not."""
+    try:
+        return pillow().open(io.BytesIO(data), formats=formats)
+    except (OSError, SyntaxError):
+        raise InvalidArgumentError(
+            f"{len(data)} bytes that begin with {data[:8]!r} are no image that can be read: expected "
+            f"{' or '.join(formats) if formats else 'JPEG, PNG, GIF, BMP or WebP'}.") from None
+
+
+def array_of(image, channels, wide=False) -> np.ndarray:
+    """Return (height, width, channels) of an opened image; 0 channels: as many as it has."""
+    try:
+        if image.mode in ("I;16", "I;16B", "I") and wide:
+            array = np.asarray(image).astype(np.uint16)[..., None]
+            return np.repeat(array, channels, axis=2) if channels > 1 else array
+        if image.mode == "P":
+            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        elif image.mode in ("1", "I;16", "I;16B", "I", "F"):
+            image = image.convert("L")
+        elif image.mode not in ("L", "LA", "RGB", "RGBA"):
+            image = image.convert("RGB")
+        if channels and _MODES[channels] != image.mode:
+            image = image.convert(_MODES[channels])
+        array = np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise InvalidArgumentError(f"The image is damaged: {error}.") from None
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _converted(array, dtype):
+    dtype = dtypes.as_dtype(dtype)
+    if dtype == array.dtype:
+        return array
+    if dtype.is_floating:
+        return (array / np.float32(np.iinfo(array.dtype).max)).astype(dtype.numpy_dtype)
+    if dtype.name == "uint16" and array.dtype == np.uint8:
+        return array.astype(np.uint16) * 257
+    if dtype.name == "uint8":
+        return (array >> 8).astype(np.uint8)
+    raise InvalidArgumentError(f"Images decode to uint8, uint16 or float32, but {dtype.name} was asked for.")
+
+
+def _channels(channels, allowed, who):
+    channels = 0 if channels is None else int(channels)
+    if channels not in allowed:
+        raise InvalidArgumentError(f"{who} takes channels of {', '.join(map(str, allowed))}, but received {channels}.")
+    return channels
+
+
+def decode_jpeg(contents, channels=0, ratio=1, fancy_upscaling=True, try_recover_truncated=False,
+                acceptable_fraction=1, dct_method="", name=None):
+    """Decode a JPEG into a uint8 tensor (height, width, channels): `tf.io.decode_jpeg`.
+
+    Args:
+        channels: 1 gray, 3 RGB, 0 as stored.
+        ratio: shrink by 1, 2, 4 or 8 while decoding.
+    """
+    image = opened(bytes_of(contents), ["JPEG"])
+    if ratio != 1:
+        image.draft(None, (-(-image.width // ratio), -(-image.height // ratio)))
+    return engine.Tensor(array_of(image, _channels(channels, (0, 1, 3), "decode_jpeg")))
+
+
+def decode_png(contents, channels=0, dtype="uint8", name=None):
+    """Decode a PNG into a uint8 or uint16 tensor (height, width, channels): `tf.io.decode_png`."""
+    image = opened(bytes_of(contents), ["PNG"])
+    wide = dtypes.as_dtype(dtype).name == "uint16"
+    array = array_of(image, _channels(channels, (0, 1, 2, 3, 4), "decode_png"), wide)
+    return engine.Tensor(_converted(array, dtype))
+
+
+def decode_bmp(contents, channels=0, name=None):
+    """Decode a BMP into a uint8 tensor (height, width, channels): `tf.io.decode_bmp`."""
+    image = opened(bytes_of(contents), ["BMP"])
+    return engine.Tensor(array_of(image, _channels(channels, (0, 1, 3, 4), "decode_bmp")))
+
+
+def decode_gif(contents, name=None):
+    """Decode a GIF into a uint8 tensor (frames, height, width, 3): `tf.io.decode_gif`."""
+    return engine.Tensor(_frames(opened(bytes_of(contents), ["GIF"])))
+
+
+def _frames(image):
+    frames = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        frames.append(np.asarray(image.convert("RGB")))
+    return np.stack(frames)
+
+
+def decode_image(contents, channels=None, dtype="uint8", name=None, expand_animations=True):
+    """Decode a JPEG, PNG, GIF, BMP or WebP: `tf.io.decode_image`.
+
+    A GIF gives (frames, height, width, 3), unless `expand_animations` is false: then its first frame.
+    """
+    image = opened(bytes_of(contents))
+    channels = _channels(channels, (0, 1, 3, 4), "decode_image")
+    if image.format == "GIF":
+        frames = _frames(image)
+        return engine.Tensor(_converted(frames if expand_animations else frames[0], dtype))
+    return engine.Tensor(_converted(array_of(image, channels), dtype))
+
+
+def is_jpeg(contents, name=None):
+    """Return whether a string begins as a JPEG does: `tf.io.is_jpeg`."""
+    return engine.Tensor(np.asarray(bytes_of(contents)[:3] == b"\xff\xd8\xff"))
+
+
+def extract_jpeg_shape(contents, output_type="int32", name=None):
+    """Return (height, width, channels) of a JPEG without decoding it: `tf.io.extract_jpeg_shape`."""
+    image = opened(bytes_of(contents), ["JPEG"])
+    shape = [image.height, image.width, len(image.getbands())]
+    return engine.Tensor(np.asarray(shape, dtypes.numpy_dtype(output_type)))
+
+
+def _encoded(image, format_name, **options):
+    array = structure.to_numpy(image)
+    if array.ndim != 3 or array.shape[-1] not in _MODES:
+        raise InvalidArgumentError(f"Encoding an image needs shape (height, width, channels), but received "
+                                   f"{array.shape}.")
+    if array.dtype == np.uint16 and format_name == "PNG" and array.shape[-1] == 1:
+        made = pillow().fromarray(array[..., 0])
+    elif array.dtype != np.uint8:
+        raise InvalidArgumentError(f"Encoding an image needs uint8, but received {array.dtype}. Scale and cast it: "
+                                   "tf.image.convert_image_dtype(x, tf.uint8).")
+    else:
+        made = pillow().fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    buffer = io.BytesIO()
+    made.save(buffer, format_name, **options)
+    result = np.empty((), object)
+    result[()] = buffer.getvalue()
+    return engine.Tensor(result)
+
+
+def encode_png(image, compression=-1, name=None):
+    """Encode (height, width, channels) as PNG: `tf.io.encode_png`."""
+    return _encoded(image, "PNG", **({} if compression < 0 else {"compress_level": compression}))
+
+
+def encode_jpeg(image, format="", quality=95, progressive=False, optimize_size=False, chroma_downsampling=True,
+                density_unit="in", x_density=300, y_density=300, xmp_metadata="", name=None):
+    """Encode (height, width, channels) as JPEG: `tf.io.encode_jpeg`."""
+    return _encoded(image, "JPEG", quality=int(quality), progressive=progressive, optimize=optimize_size,
+                    subsampling=2 if chroma_downsampling else 0, dpi=(x_density, y_density))
+
+
+# ---------------------------------------------------------------- sizes
+
+def _weights(source, target):
+    """Return (low rows, high rows, share of the high ones) of bilinear resizing with half-pixel centers."""
+    place = (np.arange(target, dtype=np.float32) + 0.5) * np.float32(source / target) - 0.5
+    low = np.floor(place)
+    share = (place - low).astype(np.float32)
+    return (np.clip(low, 0, source - 1).astype(np.intp), np.clip(low + 1, 0, source - 1).astype(np.intp), share)
+
+
+def resized(array, size, interpolation="bilinear") -> np.ndarray:
+    """Return an image (height, width, channels) as float32 of `size` (height, width), as tf.image.resize gives it."""
+    height, width = size
+    if array.shape[:2] == (height, width):
+        return array.astype(np.float32)
+    if interpolation == "nearest":
+        rows = np.minimum(((np.arange(height) + 0.5) * (array.shape[0] / height)).astype(np.intp), array.shape[0] - 1)
+        columns = np.minimum(((np.arange(width) + 0.5) * (array.shape[1] / width)).astype(np.intp), array.shape[1] - 1)
+        return array[rows][:, columns].astype(np.float32)
+    if interpolation == "bilinear":
+        # columns first, on the rows that are needed only: both are gathers and one multiply-add
+        top, bottom, down = _weights(array.shape[0], height)
+        left, right, across = _weights(array.shape[1], width)
+        upper, lower = array[top].astype(np.float32), array[bottom].astype(np.float32)
+        rows = upper + (lower - upper) * down[:, None, None]
+        first, second = rows[:, left], rows[:, right]
+        return first + (second - first) * across[None, :, None]
+    from fitloom.ops import image as image_ops
+    made = image_ops.resize(engine.Tensor(np.ascontiguousarray(array)), size, method=interpolation)
+    return structure.to_numpy(made).astype(np.float32)
+
+
+def fitted(array, size, interpolation="bilinear", crop=False, pad=False) -> np.ndarray:
+    """Return an image resized to `size`; cropped to the size's aspect ratio first, or padded with zeros to it."""
+    height, width = size
+    source_height, source_width = array.shape[:2]
+    if crop:
+        cut_height = min(source_height, int(source_width * height / width))
+        cut_width = min(source_width, int(source_height * width / height))
+        top, left = (source_height - cut_height) // 2, (source_width - cut_width) // 2
+        array = array[top:top + cut_height, left:left + cut_width]
+    elif pad:
+        full_height = max(source_height, int(source_width * height / width))
+        full_width = max(source_width, int(source_height * width / height))
+        top, left = (full_height - source_height) // 2, (full_width - source_width) // 2
+        padded = np.zeros((full_height, full_width, array.shape[2]), array.dtype)
+        padded[top:top + source_height, left:left + source_width] = array
+        array = padded
+    return resized(array, size, interpolation)
