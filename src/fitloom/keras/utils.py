@@ -25,8 +25,18 @@ from fitloom.data.arrays import (
     split_dataset as split_dataset,
     to_categorical as to_categorical,
 )
+from fitloom.data.directories import (
+    audio_dataset_from_directory as audio_dataset_from_directory,
+    image_dataset_from_directory as image_dataset_from_directory,
+    text_dataset_from_directory as text_dataset_from_directory,
+)
+from fitloom.data.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 from fitloom.datasets.download import get_file as get_file
-from fitloom.engine import is_keras_tensor as is_keras_tensor, set_random_seed as set_random_seed
+from fitloom.engine import (
+    clear_session as clear_session,
+    is_keras_tensor as is_keras_tensor,
+    set_random_seed as set_random_seed,
+)
 from fitloom.trainer import (
     PyDataset as PyDataset,
     PyDataset as Sequence,
