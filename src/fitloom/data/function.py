@@ -63,7 +63,7 @@ class Function:
                 return self._compiled(flat, number)
             except Untraceable:
                 pass
-        result = structure.listed(self.value(flat, number))
+        result = structure.result_of(self.value(flat, number))
         if self.structure is UNSET:
             self.structure = structure.skeleton(result)
         return structure.split(result)[1]
@@ -191,7 +191,7 @@ class Function:
         with trace:
             arguments = self.pack([engine.Tensor(a) for a in arrays])
             result = self.call(*arguments) if type(arguments) is tuple else self.call(arguments)
-            result = structure.listed(result)
+            result = structure.result_of(result)
             leaves = []
             for leaf in structure.flatten(result):
                 if structure.is_opaque(leaf) or leaf is None:

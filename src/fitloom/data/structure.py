@@ -143,6 +143,11 @@ def to_tensor(component):
     return component
 
 
+def result_of(value):
+    """Return what a user function gave: a list is a tuple there, as in TensorFlow; lists inside become components."""
+    return listed(tuple(value) if isinstance(value, list) else value)
+
+
 def listed(value):
     """Return what a user function gave with its lists as components: [a, b] is one stacked tensor, as in TensorFlow."""
     if isinstance(value, list):

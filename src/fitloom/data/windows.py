@@ -219,7 +219,7 @@ class ScanFlow(Replayed):
             if not isinstance(result, (tuple, list)) or len(result) != 2:
                 raise TypeError("The function of Dataset.scan must return (new_state, output_element).")
             carried = structure.split(structure.listed(result[0]))[1]
-            output, flat = structure.split(structure.listed(result[1]))
+            output, flat = structure.split(structure.result_of(result[1]))
             function.structure = structure.skeleton(output)
             yield flat
 

@@ -297,6 +297,8 @@ def host_array(value, dtype=None, dtype_hint=None) -> np.ndarray:
         return np.array(value, dtype=wanted, order="C")
     if value is None:
         raise ValueError("None cannot be converted to a tensor.")
+    if _holds_bytes(value):
+        return _bytes_array(value)                           # NumPy's own string dtypes drop trailing zero bytes
     try:
         array = np.array(value)
     except ValueError as error:
@@ -320,6 +322,12 @@ def host_array(value, dtype=None, dtype_hint=None) -> np.ndarray:
         if array.size == 0 or (array.min() >= info.min and array.max() <= info.max):
             return array.astype(np.int32)
     return array
+
+
+def _holds_bytes(value):
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, bytes)
 
 
 def _holds_numpy(value):
