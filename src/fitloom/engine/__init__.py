@@ -87,3 +87,14 @@ def set_mask(tensor, mask):
 def is_symbolic_tensor(tensor):
     """Whether a tensor has no value yet: inside a traced function, or a KerasTensor."""
     return isinstance(tensor, KerasTensor) or (isinstance(tensor, Tensor) and tensor.is_symbolic)
+
+
+def clear_session(free_memory=True):
+    """Forget automatic names and every compiled program; `free_memory` also runs the garbage collector."""
+    import gc
+
+    from fitloom.base import naming
+    naming.reset()
+    forget_programs()
+    if free_memory:
+        gc.collect()

@@ -38,7 +38,8 @@ class Program:
         self.seconds = None            # measured time of a step
         self._dispatched = 0
         self._program = None if self.eager else engine.StepProgram(
-            self._step, state_of(model), fetch=_gather, donate=mode != "predict")
+            self._step, list(model.variables) if mode == "predict" else state_of(model), fetch=_gather,
+            donate=mode != "predict")
 
     def _step(self, data, mask):
         with steps.counting_only(mask):
