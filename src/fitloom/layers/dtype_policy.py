@@ -7,6 +7,7 @@ _global_policy = None
 _POLICY_NAMES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "int8")
 
 
+@registry.builtin("keras", "FloatDTypePolicy")
 @registry.builtin("keras.dtype_policies", "FloatDTypePolicy")
 class DTypePolicy:
     """The precision of a layer: a dtype to compute in and a dtype to keep variables in.

@@ -5,6 +5,7 @@ from fitloom.base import nest, serialization
 from fitloom.layers.graph import Operation
 from fitloom.layers.input_layer import Input, InputLayer
 from fitloom.layers.layer import Layer
+from fitloom.models.functional import _make_layer
 from fitloom.models.model import Model
 from fitloom.models.sequential import Sequential
 
@@ -112,8 +113,7 @@ def _clone_functional(model, input_tensors, clone, call_function):
         if isinstance(operation, Layer):
             copy = clone(operation)
         else:
-            config = serialization.serialize_keras_object(operation)
-            copy = serialization.deserialize_keras_object(config)
+            copy = _make_layer(serialization.serialize_keras_object(operation), None)
         if not isinstance(copy, Operation):
             raise ValueError(f"clone_function must return a layer, but returned {copy!r} for '{operation.name}'.")
         if call_function is not None and isinstance(operation, Layer):

@@ -5,7 +5,7 @@ import warnings
 
 from fitloom import engine, ops
 from fitloom.base import dtypes, nest, serialization
-from fitloom.layers import masks
+from fitloom.layers import keras_operations, masks
 from fitloom.layers.call_signature import is_tensor
 from fitloom.layers.graph import Graph, KerasHistory, Node, Operation, _walk
 from fitloom.layers.input_layer import Input, InputLayer
@@ -309,6 +309,9 @@ def _make_layer(config, custom_objects):
         config = {**config, "module": "keras.layers", "registered_name": None}
         if config["class_name"] in ("Functional", "Model", "Sequential"):
             config["module"] = "keras.models"
+    layer = keras_operations.from_keras(config)
+    if layer is not None:
+        return layer
     layer = serialization.deserialize_keras_object(
         {key: value for key, value in config.items() if key not in ("name", "inbound_nodes")}, custom_objects)
     if not isinstance(layer, Operation):

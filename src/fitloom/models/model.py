@@ -419,4 +419,5 @@ def model_from_json(json_string, custom_objects=None):
 
 
 registry.builtin("keras")(Model)
-registry.builtin("keras.models", "Functional")(Functional)
+registry.builtin("keras.models")(Functional)
+registry.builtin("keras.src.models.functional")(Functional)   # the module that Keras writes for it
