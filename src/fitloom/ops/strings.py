@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 
@@ -15,6 +14,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.ops.calling import host_value
 from fitloom.ops.casting import as_string as as_string
 from fitloom.ops.casting import bytes_array
+from fitloom.ops.fingerprints import fingerprint64, siphash
 
 
 def _texts(x):
@@ -196,23 +196,18 @@ def to_number(input, out_type=dtypes.float32, name=None):
     return _each(read, _texts(input), dtype=kind)
 
 
-def _hash(text, modulus, salt=b""):
-    digest = hashlib.blake2b(text, digest_size=8, key=salt).digest()
-    return int.from_bytes(digest, "little") % modulus
-
-
 def to_hash_bucket_fast(input, num_buckets, name=None):
-    """Return a number in [0, num_buckets) for each text (BLAKE2: not TensorFlow's FarmHash)."""
-    return _each(lambda t: _hash(t, num_buckets), _texts(input), dtype=np.int64)
+    """Return a number in [0, num_buckets) for each text, by FarmHash's fingerprint: TensorFlow's buckets."""
+    return _each(lambda t: fingerprint64(_bytes(t)) % num_buckets, _texts(input), dtype=np.int64)
 
 
 to_hash_bucket = to_hash_bucket_fast
 
 
 def to_hash_bucket_strong(input, num_buckets, key, name=None):
-    """Return a number in [0, num_buckets) for each text, by a keyed hash."""
-    salt = b"".join(int(k).to_bytes(8, "little", signed=False) for k in key)
-    return _each(lambda t: _hash(t, num_buckets, salt), _texts(input), dtype=np.int64)
+    """Return a number in [0, num_buckets) for each text, by SipHash under a key of two integers."""
+    key = tuple(int(k) & (1 << 64) - 1 for k in key)
+    return _each(lambda t: siphash(_bytes(t), key) % num_buckets, _texts(input), dtype=np.int64)
 
 
 def ngrams(data, ngram_width, separator=" ", pad_values=None, padding_width=None, preserve_short_sequences=False,
