@@ -47,7 +47,7 @@ class Function:
         if not callable(call):
             raise TypeError(f"Dataset.{name} expected a function, but received {type(call).__name__}.")
         self.call, self.name, self.like, self.seed = call, name, like, seed
-        self.signatures, self.blocked, self.structure, self.noted = {}, None, UNSET, False
+        self.signatures, self.blocked, self.structure = {}, None, UNSET
         self.pack = None if like is None else structure.packer(like)
 
     def nests(self, like):
@@ -129,25 +129,22 @@ class Function:
         """
         found = self.signatures.get(avals)
         if found is None:
+            if self.blocked is None and len(self.signatures) >= PROGRAMS:
+                self._block("its input changes shape all the time")
             if self.blocked is not None:
-                raise self.blocked
-            if len(self.signatures) >= PROGRAMS:
-                self.blocked = Untraceable("its input changes shape all the time")
-                self.note(self.blocked)
-                raise self.blocked
+                raise Untraceable(self.blocked)
             try:
                 found = self.signatures[avals] = self._trace(avals)
             except Untraceable as error:
-                self.blocked = error
-                self.note(error)
+                self._block(str(error))                     # not the exception: its traceback holds the iterator
                 raise
         return found
 
-    def note(self, error):
-        """Say once that elements are run one by one."""
-        if not self.noted:
-            self.noted = True
-            LOGGER.info("Dataset.%s(%s) runs element by element: %s.", self.name, self.described(), error)
+    def _block(self, why):
+        """From now on elements are run one by one; say so once."""
+        if self.blocked is None:
+            self.blocked = why
+            LOGGER.info("Dataset.%s(%s) runs element by element: %s.", self.name, self.described(), why)
 
     def _trace(self, avals):
         for _, dtype in avals:
@@ -286,7 +283,7 @@ class HostFunction(Function):
     def __init__(self, call, name, like, result):
         super().__init__(call, name, like)
         self.result, self.structure = result, structure.skeleton(result)
-        self.blocked = Untraceable("it reads files")
+        self.blocked = "it reads files"
 
     def element(self, flat, number):
         try:

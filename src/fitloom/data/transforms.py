@@ -186,6 +186,8 @@ class ParallelMapFlow(MapFlow):
             task = self.workers.submit(self.function.element, element, number)
             self.ahead.append((task, snapshot(self.source)))
         if not self.ahead:
+            self.workers.close()                            # a later pull starts others, and ends at once
+            self.workers = None
             return END
         task, after = self.ahead.pop(0)
         self.number += 1

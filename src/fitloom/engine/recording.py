@@ -283,6 +283,8 @@ def host_array(value, dtype=None, dtype_hint=None) -> np.ndarray:
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
     if isinstance(value, (str, bytes)) or (dtype is not None and dtype.name == "string"):
+        if dtype is not None and dtype.name != "string":
+            raise TypeError(f"Cannot convert the string {value!r} to a tensor of dtype {dtype.name}.")
         return _bytes_array(value)
     if isinstance(value, np.ndarray) or isinstance(value, np.generic):
         if value.dtype.kind in "OSU":
