@@ -68,7 +68,7 @@ class Hand:
 
         def step(state, x, y):
             parameters, m, v, t, key, total, count = state
-            key, own = jax.random.split(key)
+            key, own = jax.random.split(key) if dropout else (key, None)
 
             def loss_of(parameters):
                 logits = forward(parameters, x, own)

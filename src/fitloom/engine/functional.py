@@ -12,7 +12,7 @@ from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_thread
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.seeds import next_host_seed
-from fitloom.engine.store import repack, unpack
+from fitloom.engine.store import LAYOUT, repack, unpack
 from fitloom.engine.tensor import Tensor
 
 
@@ -61,7 +61,19 @@ class Functional:
 
     def __init__(self, fn, variables, discover=False):
         self.fn, self.discover = fn, discover
-        self.stores = list(dict.fromkeys(v.store for v in variables))
+        self.variables, self.layout_epoch = list(variables), LAYOUT.epoch
+        self.stores = list(dict.fromkeys(v.store for v in self.variables))
+
+    def refresh(self):
+        """Follow variables that moved to other stores; return whether any did."""
+        if self.layout_epoch == LAYOUT.epoch:
+            return False
+        self.layout_epoch = LAYOUT.epoch
+        found = list(dict.fromkeys([v.store for v in self.variables]
+                                   + [m.store for store in self.stores for m in store.members]))
+        moved = found != self.stores
+        self.stores = found
+        return moved
 
     def __call__(self, values, seed, *structures):
         bindings = {}
@@ -130,6 +142,8 @@ class StepProgram:
             for trace in readers:
                 for store in trace.opened if not trace.closed else ():
                     store.escaped = True
+            if self.pure.refresh():
+                self._jitted = self._loop = None             # compiled for the old stores
             for store in self.pure.stores:
                 value = store.current()
                 if self.donate and store.escaped:
@@ -156,8 +170,6 @@ class StepProgram:
 
     def step(self, *batch):
         """Run one step on a batch of arrays; return the logs as a structure of arrays."""
-        if self._jitted is None:
-            self._jitted = jax.jit(self._step, donate_argnums=(0,) if self.donate else ())
         return self._execute("_jitted", np.uint64(next_host_seed()), *batch)
 
     def run(self, first, count, *data):
@@ -165,16 +177,19 @@ class StepProgram:
 
         The trip count is an input of the program, so one executable serves any count.
         """
-        if self._loop is None:
-            self._loop = jax.jit(self._many, donate_argnums=(0,) if self.donate else ())
         seed = np.uint64(next_host_seed(count=count))
         return self._execute("_loop", seed, np.int32(first), np.int32(count), *data)
 
     def _execute(self, name, *arguments):
         if self.values is None:
             self.acquire()
+        program = getattr(self, name)
+        if program is None:
+            program = jax.jit(self._step if name == "_jitted" else self._many,
+                              donate_argnums=(0,) if self.donate else ())
+            setattr(self, name, program)
         try:
-            logs, self.values = getattr(self, name)(self.values, *arguments)
+            logs, self.values = program(self.values, *arguments)
             return logs
         except MoreVariables as more:
             self.flush()
@@ -190,14 +205,19 @@ class StepProgram:
 
     def _many(self, values, seed, first, count, *data):
         self.compiled += 1
-        example = jax.eval_shape(self.fetch, first, *data)
-        logs = jax.eval_shape(self.pure, values, SEED.spec(), *example)[0]
-        empty = jax.tree_util.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), logs)
+        batch = jax.eval_shape(lambda i: self.fetch(i, *data), first)
+        # traced once: the loop's body evaluates the jaxpr (a lambda, or jax's caches would keep this program alive)
+        traced, shapes = jax.make_jaxpr(lambda *a: self.pure(*a), return_shape=True)(
+            values, jax.ShapeDtypeStruct((), np.uint64), *batch)
+        structure = jax.tree_util.tree_structure(shapes)
+        empty = jax.tree_util.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[0])
 
         def body(i, carry):
             values, _ = carry
             # the seeds of single steps, so that it does not matter how many are dispatched together
-            logs, values = self.pure(values, seed + i.astype(np.uint64), *self.fetch(first + i, *data))
+            inputs = jax.tree_util.tree_leaves((values, seed + i.astype(np.uint64), *self.fetch(first + i, *data)))
+            flat = jax.core.eval_jaxpr(traced.jaxpr, traced.consts, *inputs)
+            logs, values = jax.tree_util.tree_unflatten(structure, flat)
             return values, logs
         values, logs = jax.lax.fori_loop(jnp.zeros((), np.int32), count, body, (list(values), empty))
         return logs, values

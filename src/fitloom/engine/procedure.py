@@ -55,12 +55,11 @@ class Procedure(Op):
     Args:
         body: over Tensors; returns a nested structure of Tensors (None and Python values pass through).
         name: what errors call it.
-        variables: the variables that the body may touch, or None to find them by tracing it once.
     """
 
-    def __init__(self, body, name, variables=None, effects=False):
+    def __init__(self, body, name, effects=False):
         super().__init__(body, name, effects=effects)
-        self.variables, self.instructions = variables, []
+        self.instructions, self.bound = [], {}
 
     def forget(self):
         """Drop everything remembered: the body has changed, or its owner is gone."""
@@ -68,6 +67,7 @@ class Procedure(Op):
             forget_instruction(instruction)
         self.instructions.clear()
         self.cache.clear()
+        self.bound.clear()
 
     # -- the instruction
 
@@ -158,14 +158,37 @@ class Procedure(Op):
 
     def __call__(self, inputs, attributes=()):
         """Record with input tensors (a list) and static attributes (a tuple of pairs); return the result structure."""
+        return self.bind(attributes)(inputs)
+
+    def bind(self, attributes=()) -> "Bound":
+        """Return the procedure with its attributes fixed: callers in a hurry keep it."""
+        found = self.bound.get(attributes)
+        if found is None:
+            found = self.bound[attributes] = Bound(self, attributes)
+        return found
+
+    def _as_python(self, inputs, attributes):
+        return self.fn(*[x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs], **dict(attributes))
+
+
+class Bound:
+    """A procedure with its attributes fixed."""
+
+    __slots__ = ("procedure", "attributes")
+
+    def __init__(self, procedure, attributes):
+        self.procedure, self.attributes = procedure, attributes
+
+    def __call__(self, inputs):
+        """Record with input tensors (a sequence); return the result structure."""
         trace = CONTEXT.trace
         if trace.inline or SETTINGS.eager or CONTEXT.eager:
-            return self._as_python(inputs, attributes)
+            return self.procedure._as_python(inputs, self.attributes)
         with LOCK:
             if trace.closed:
                 trace = CONTEXT.trace = Trace()
             if trace.eager:
-                return self._as_python(inputs, attributes)
+                return self.procedure._as_python(inputs, self.attributes)
             node, slots, avals, tensors = trace.node, [], [], trace.tensors
             for value in inputs:
                 if value.__class__ is Tensor:
@@ -176,15 +199,15 @@ class Procedure(Op):
                         slots.append(trace.tensor(value) if slot is None else slot)
                 else:
                     if isinstance(value, symbolic.SYMBOLIC):
-                        raise InvalidArgumentError(f"{self.name} cannot be called with a KerasTensor.")
+                        raise InvalidArgumentError(f"{self.procedure.name} cannot be called with a KerasTensor.")
                     if not getattr(value.__class__, "is_variable", False):
                         value = convert_to_tensor(value)
                     slots.append(trace.slot(value))
                 avals.append(value.aval)
-            memo = node.memos.get((self, attributes))
+            memo = node.memos.get(self)
             if memo is None or memo.inputs != slots or memo.avals != avals or memo.epoch != LAYOUT.epoch \
                     or not _replay_inputs(memo, trace):
-                return self._record_anew(trace, node, slots, avals, attributes)
+                return self._record_anew(trace, node, slots, avals, inputs)
             trace.node = memo.next
             instruction, start = memo.instruction, trace.n
             trace.n = start + len(instruction.outputs)
@@ -197,10 +220,14 @@ class Procedure(Op):
             return results[0] if instruction.layout.structure is None and not instruction.layout.masks \
                 and results else _assemble(instruction.layout, results)
 
-    def _record_anew(self, trace, node, slots, avals, attributes):
+    def _record_anew(self, trace, node, slots, avals, given):
+        if trace.dirty:
+            instruction = self.procedure.instruction(tuple(avals), self.attributes)
+            if instruction.layout.written and trace.settles({v.store: None for v in instruction.layout.written}):
+                return self(given)
         memo, inputs = Memo(), list(slots)
         memo.inputs, memo.avals, memo.epoch = inputs, list(avals), LAYOUT.epoch
-        instruction = self.instruction(tuple(avals), attributes)
+        instruction = self.procedure.instruction(tuple(avals), self.attributes)
         layout = instruction.layout
         before = dict(trace.opened)
         slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
@@ -219,11 +246,8 @@ class Procedure(Op):
         if memo.written:
             trace.write(memo.written, memo.start, memo.write_stores)
         if not trace.eager and memo.next.depth == node.depth + 1 and not layout.captures:
-            node.memos[self, attributes] = memo
+            node.memos[self] = memo
         return _assemble(layout, results)
-
-    def _as_python(self, inputs, attributes):
-        return self.fn(*[x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs], **dict(attributes))
 
 
 class Block(Procedure):

@@ -79,49 +79,25 @@ def pack(variables, limit_bytes=16384, most=32):
 
     A jitted call pays about 1.3 us for every buffer in and out, so many small ones cost more than the work on them;
     big ones stay alone, because slicing a large buffer copies it. Each packed member adds compile time, hence `most`.
-    Variables that an open trace has read are packed when it closes.
+    Variables that an open trace has read stay where they are: it knows them by their place.
     """
     if CONTEXT.trace.inline:
-        return          # a step program has these variables on loan while it is traced
-    with LOCK:
-        stores = {v.store for v in variables}
-        if any(not trace.closed and not stores.isdisjoint(trace.opened) for trace in _open_traces()):
-            _POSTPONED.append((list(variables), limit_bytes, most))
-            return
-        _pack(variables, limit_bytes, most)
-
-
-_POSTPONED: list = []
-
-
-def pack_postponed():
-    """Pack what had to wait for a trace to close."""
-    waiting, _POSTPONED[:] = _POSTPONED[:], []
-    for arguments in waiting:
-        pack(*arguments)
-
-
-def _open_traces():
-    trace = CONTEXT.trace
-    while trace is not None and trace.inline:                # inside a traced function: the trace around it
-        trace = trace.parent or (trace.entered[-1] if trace.entered else None)
-    return [t for t in (trace, *traces_of_other_threads()) if t is not None]
-
-
-def _pack(variables, limit_bytes, most):
-    small = [v for v in variables if v.aval.nbytes <= limit_bytes and v.store.layout is None
-             and v.aval.dtype == np.float32 and not v.pinned]
-    if not 2 <= len(small) <= most:
         return
-    arrays = [np.asarray(v.store.current()) for v in small]
-    layout, offset = [], 0
-    for array in arrays:
-        layout.append((offset, array.shape, array.size))
-        offset += array.size
-    store = Store(np.concatenate([a.ravel() for a in arrays]), list(small), tuple(layout))
-    for index, variable in enumerate(small):
-        variable.store, variable.index = store, index
-    LAYOUT.epoch += 1
+    with LOCK:
+        opened = [t.opened for t in (CONTEXT.trace, *traces_of_other_threads()) if not t.closed]
+        small = [v for v in variables if v.aval.nbytes <= limit_bytes and v.store.layout is None
+                 and v.aval.dtype == np.float32 and not v.pinned and not any(v.store in o for o in opened)]
+        if not 2 <= len(small) <= most:
+            return
+        arrays = [np.asarray(v.store.current()) for v in small]
+        layout, offset = [], 0
+        for array in arrays:
+            layout.append((offset, array.shape, array.size))
+            offset += array.size
+        store = Store(np.concatenate([a.ravel() for a in arrays]), list(small), tuple(layout))
+        for index, variable in enumerate(small):
+            variable.store, variable.index = store, index
+        LAYOUT.epoch += 1
 
 
 class _Layout:

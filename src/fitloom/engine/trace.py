@@ -218,6 +218,16 @@ class Trace:
             self.dirty[store] = True
             store.writer = self
 
+    def settles(self, stores):
+        """Run what is recorded if one of these stores is about to be written a second time; return whether it did.
+
+        A loop that assigns without a tape would otherwise grow into one long program.
+        """
+        if not self.dirty or self.nested or not any(s in self.dirty for s in stores) or self.live_tapes():
+            return False
+        self.flush()
+        return self.closed
+
     def versions(self, variable):
         """Return every slot the variable has had in this trace, oldest first."""
         current = self.where(variable)

@@ -178,6 +178,8 @@ class Variable:
                 trace = CONTEXT.trace
                 if trace.closed:
                     trace = CONTEXT.trace = Trace()
+            if not trace.inline and trace.settles((self.store,)):
+                trace = CONTEXT.trace = Trace()
             slots = (trace.slot(value), trace.slot(self))
             instruction = _ASSIGN.instruction((value.aval, self.aval))
             trace.emit(instruction, slots)

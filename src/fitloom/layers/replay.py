@@ -18,10 +18,10 @@ NOT_RECORDED = object()
 class Replay:
     """The procedure of one layer, and what the layer looked like when it was made."""
 
-    __slots__ = ("epoch", "signature", "procedure", "training_default")
+    __slots__ = ("epoch", "signature", "procedure", "training_default", "bound")
 
     def __init__(self, layer, signature):
-        self.epoch, self.signature, self.procedure = STRUCTURE.epoch, signature, None
+        self.epoch, self.signature, self.procedure, self.bound = STRUCTURE.epoch, signature, None, {}
         if not layer.built or not layer._is_plain():
             return
         call = layer.__dict__.get("_signature") or layer._read_signature()
@@ -37,6 +37,8 @@ class Replay:
             finally:
                 context.stack.pop()
 
+        engine.pack(layer.trainable_weights)
+        engine.pack(layer.non_trainable_weights)
         self.procedure = engine.Procedure(body, f"{type(layer).__name__} '{layer.name}'")
         weakref.finalize(layer, self.procedure.forget)
 
@@ -98,7 +100,10 @@ def record(layer, inputs, kwargs):
     if inputs.__class__ is Tensor:
         if getattr(inputs, "_keras_mask", None) is not None:
             return NOT_RECORDED
-        return procedure((inputs,), (("structure", None), ("training", training)))
+        bound = known.bound.get(training)
+        if bound is None:
+            bound = known.bound[training] = procedure.bind((("structure", None), ("training", training)))
+        return bound((inputs,))
     if not nest.is_nested(inputs):
         if not hasattr(inputs, "__array__") or isinstance(inputs, engine.KerasTensor) or isinstance(inputs, type):
             return NOT_RECORDED

@@ -9,12 +9,11 @@ class Recorder:
     Args:
         body: over Tensors (or None in their place).
         name: what errors call it.
-        variables: the variables that it touches; None finds them.
     """
 
-    def __init__(self, body, name, variables=None):
+    def __init__(self, body, name):
         self.body = body
-        self.procedure = engine.Procedure(self._run, name, variables)
+        self.procedure = engine.Procedure(self._run, name)
 
     def __call__(self, arguments, settings=()):
         """Record; `settings` is a tuple of (keyword, hashable value)."""
@@ -28,7 +27,11 @@ class Recorder:
             present.append(1 if mask is None else 2)
             if mask is not None:
                 inputs.append(mask)
-        return self.procedure(inputs, (("present", tuple(present)), *settings))
+        return self.bind(tuple(present), settings)(inputs)
+
+    def bind(self, present, settings=()):
+        """Return what records this combination; `present` is 0 (None), 1 or 2 (with a mask) for each argument."""
+        return self.procedure.bind((("present", present), *settings))
 
     def _run(self, *tensors, present, **settings):
         remaining, arguments = iter(tensors), []

@@ -30,7 +30,9 @@ def standardize_reduction(reduction):
     if reduction == "auto":
         return "sum_over_batch_size"
     if reduction not in REDUCTIONS:
-        raise errors.unknown_name("reduction", reduction, REDUCTIONS)
+        known = ", ".join(repr(r) for r in REDUCTIONS)
+        raise ValueError(f"Invalid value for argument `reduction`: {reduction!r}."
+                         f"{errors.did_you_mean(reduction, [r for r in REDUCTIONS if r])} It must be one of {known}.")
     return reduction
 
 

@@ -55,8 +55,8 @@ def matched(y_true, y_pred, name):
     if len(true_shape) != len(pred_shape) or any(
             a is not None and b is not None and a != b for a, b in zip(true_shape, pred_shape)):
         raise ValueError(
-            f"{name} expected targets and outputs of one shape, but y_true has shape {true_shape} and y_pred has "
-            f"shape {pred_shape}.{_shape_advice(true_shape, pred_shape)}")
+            f"{name}: targets and outputs must have the same shape, but y_true has shape {true_shape} and y_pred "
+            f"has shape {pred_shape}.{_shape_advice(true_shape, pred_shape)}")
     return y_true, y_pred
 
 
@@ -98,8 +98,9 @@ def class_labels(y_true, y_pred, axis, name):
         one_hot = true_shape == tuple(y_pred.shape)
         advice = ("They look one-hot: use 'categorical_crossentropy', or labels tf.argmax(y_true, -1)."
                   if one_hot else "Give one class number for each output row.")
-        raise ValueError(f"{name} expected integer class labels of shape {tuple(wanted)} for outputs of shape "
-                         f"{tuple(y_pred.shape)}, but y_true has shape {true_shape}. {advice}")
+        raise ValueError(f"{name}: targets and outputs must have the same shape up until the last dimension (class "
+                         f"numbers of shape {tuple(wanted)}), but y_true has shape {true_shape} and y_pred has shape "
+                         f"{tuple(y_pred.shape)}. {advice}")
     return ops.cast(y_true, "int32") if y_true.dtype != "int32" else y_true, y_pred
 
 

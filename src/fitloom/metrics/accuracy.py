@@ -30,6 +30,11 @@ def categorical_accuracy(y_true, y_pred):
 @registry.builtin("keras.metrics")
 def sparse_categorical_accuracy(y_true, y_pred):
     """Return 1.0 for each row whose largest output stands at the target's class number."""
+    y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
+    rows = y_pred.shape[:-1]
+    if None not in tuple(rows) and None not in tuple(y_true.shape) \
+            and rows.num_elements() == y_true.shape.num_elements():
+        y_true = ops.reshape(y_true, rows)      # as many targets as rows, in another shape
     return _agree(*class_labels(y_true, y_pred, -1, "sparse_categorical_accuracy"))
 
 

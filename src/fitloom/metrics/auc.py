@@ -12,7 +12,7 @@ class AUC(ConfusionMetric):
 
     Args:
         num_thresholds: how many thresholds (at least 2), evenly spaced in [0, 1].
-        curve: 'ROC' or 'PR'.
+        curve: 'ROC', 'PR' or 'PRGAIN' (precision-recall-gain, Flach and Kull 2015).
         summation_method: 'interpolation' (trapezoids; for PR Davis and Goadrich's), 'minoring', 'majoring'.
         thresholds: the inner thresholds themselves.
         multi_label: a curve for each column, averaged.
@@ -34,29 +34,29 @@ class AUC(ConfusionMetric):
     def __init__(self, num_thresholds=200, curve="ROC", summation_method="interpolation", name=None, dtype=None,
                  thresholds=None, multi_label=False, num_labels=None, label_weights=None, from_logits=False):
         super().__init__(name=name, dtype=dtype)
-        for value, known, what in ((str(curve).upper(), ("ROC", "PR"), "curve"),
+        for value, known, what in ((str(curve).upper(), ("ROC", "PR", "PRGAIN"), "curve"),
                                    (str(summation_method).lower(), ("interpolation", "minoring", "majoring"),
                                     "summation_method")):
             if value not in known:
-                raise errors.unknown_name(what, value, known)
+                given = curve if what == "curve" else summation_method
+                raise ValueError(f'Invalid AUC {what.replace("_", " ")} value: "{given}".'
+                                 f"{errors.did_you_mean(value, known)} It must be one of {', '.join(known)}.")
         self.curve, self.summation_method = curve.upper(), summation_method.lower()
         self._given = thresholds is not None
         if self._given:
             inner = sorted(float(t) for t in thresholds)
             if any(not 0 <= t <= 1 for t in inner):
-                raise ValueError(f"Thresholds must lie between 0 and 1, but received {inner}.")
+                raise ValueError(f"Threshold values must be in [0, 1]. Received: {inner}")
         else:
             if num_thresholds <= 1:
-                raise ValueError(f"num_thresholds must be greater than 1, but is {num_thresholds}.")
+                raise ValueError(f"Argument `num_thresholds` must be an integer > 1. Received: {num_thresholds}")
             inner = evenly_spaced(num_thresholds)
-        if label_weights is not None and not multi_label:
-            raise ValueError("label_weights needs multi_label=True.")
         if num_labels is not None and not multi_label:
             raise ValueError("num_labels needs multi_label=True.")
         self.num_thresholds = len(inner) + 2
         self.multi_label, self.num_labels, self._from_logits = multi_label, num_labels, from_logits
         self.label_weights = None if label_weights is None else tuple(float(w) for w in label_weights)
-        self._limits = [0.0 - config.epsilon(), *inner, 1.0 + config.epsilon()]
+        self.thresholds = self._limits = [0.0 - config.epsilon(), *inner, 1.0 + config.epsilon()]
         self._built = False
         if not multi_label or num_labels:
             self._make_counts(num_labels)
@@ -82,8 +82,8 @@ class AUC(ConfusionMetric):
     def _confusion(self, y_true, y_pred, weight):
         if self._from_logits:
             y_pred = ops.sigmoid(y_pred)
-        # with several labels the weights of labels act on the areas, not on the counts
-        label_weights = None
+        # with separate curves the weights of labels act on the areas, else on the counts
+        label_weights = None if self.multi_label else self.label_weights
         return confusion(y_true, y_pred, self.thresholds, weight, even=self._even, by_label=self.multi_label,
                          label_weights=label_weights)
 
@@ -98,12 +98,22 @@ class AUC(ConfusionMetric):
         recall = ops.divide_no_nan(hit, hit + miss)
         if self.curve == "ROC":
             x, y = ops.divide_no_nan(false_alarm, false_alarm + right_no), recall
+        elif self.curve == "PRGAIN":
+            odds = ops.divide_no_nan(hit + miss, false_alarm + right_no)
+            x, y = self._gain(odds, miss, hit), self._gain(odds, false_alarm, hit, 1.0)
         else:
             x, y = recall, ops.divide_no_nan(hit, hit + false_alarm)
         first, second = y[:-1], y[1:]
         heights = {"interpolation": lambda: (first + second) / 2.0, "minoring": lambda: ops.minimum(first, second),
                    "majoring": lambda: ops.maximum(first, second)}[self.summation_method]()
         return self._average(ops.reduce_sum((x[:-1] - x[1:]) * heights, axis=0))
+
+    @staticmethod
+    def _gain(odds, errors, hit, empty=0.0):
+        """Return 1 - odds * errors / hit within [0, 1]; `empty` where there is neither, 0 where only errors are."""
+        none, only = ops.equal(hit, 0.0), ops.greater(errors, 0.0)
+        gain = ops.clip_by_value(1.0 - odds * ops.divide_no_nan(errors, hit), 0.0, 1.0)
+        return ops.where(none, ops.where(only, ops.zeros_like(gain), empty * ops.ones_like(gain)), gain)
 
     def _average(self, areas):
         if not self.multi_label:

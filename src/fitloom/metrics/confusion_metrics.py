@@ -160,9 +160,9 @@ class _AtConstraint(ConfusionMetric):
 
     def __init__(self, value, num_thresholds, class_id, name, dtype):
         if not 0 <= value <= 1:
-            raise ValueError(f"{self.argument} must lie between 0 and 1, but is {value}.")
+            raise ValueError(f"Argument `{self.argument}` must be in the range [0, 1]. Received: {value}")
         if num_thresholds <= 0:
-            raise ValueError(f"num_thresholds must be positive, but is {num_thresholds}.")
+            raise ValueError(f"Argument `num_thresholds` must be an integer > 0. Received: {num_thresholds}")
         super().__init__(name=name, dtype=dtype)
         self.value, self.num_thresholds, self.class_id = value, num_thresholds, class_id
         setattr(self, self.argument, value)

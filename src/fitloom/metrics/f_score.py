@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """F-scores of multi-class and multi-label outputs."""
 from fitloom import ops
-from fitloom.base import config, errors, registry
+from fitloom.base import config, registry
 from fitloom.losses.shapes import as_tensor
 from fitloom.metrics.metric import BuiltinMetric
 
@@ -24,16 +24,20 @@ class FBetaScore(BuiltinMetric):
     def __init__(self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None):
         super().__init__(name=name, dtype=dtype)
         if average not in _AVERAGES:
-            raise errors.unknown_name("average", average, _AVERAGES)
+            raise ValueError(f"Invalid `average` argument value. Expected one of: "
+                             f"{{None, 'micro', 'macro', 'weighted'}}. Received: average={average}")
         if not isinstance(beta, float):
-            raise ValueError(f"beta must be a Python float, but is {beta!r} of type {type(beta).__name__}.")
+            raise ValueError("Invalid `beta` argument value. It should be a Python float. "
+                             f"Received: beta={beta} of type '{type(beta)}'")
         if beta <= 0.0:
-            raise ValueError(f"beta must be positive, but is {beta}.")
+            raise ValueError(f"Invalid `beta` argument value. It should be > 0. Received: beta={beta}")
         if threshold is not None:
             if not isinstance(threshold, float):
-                raise ValueError(f"threshold must be a Python float, but is {threshold!r}.")
+                raise ValueError("Invalid `threshold` argument value. It should be a Python float. "
+                                 f"Received: threshold={threshold} of type '{type(threshold)}'")
             if not 0.0 < threshold <= 1.0:
-                raise ValueError(f"threshold must lie between 0 and 1, but is {threshold}.")
+                raise ValueError("Invalid `threshold` argument value. It should verify 0 < threshold <= 1. "
+                                 f"Received: threshold={threshold}")
         self.average, self.beta, self.threshold = average, beta, threshold
         self.axis = None if average == "micro" else 0
         self._built = False

@@ -3,7 +3,8 @@
 import weakref
 
 from fitloom import engine, initializers, ops
-from fitloom.base import config, dtypes, naming
+from fitloom.base import config, dtypes, naming, nest
+from fitloom.engine.stateless import with_values
 from fitloom.losses.recording import Recorder, is_symbolic
 from fitloom.losses.shapes import as_tensor
 
@@ -71,18 +72,17 @@ class Metric:
         return self.add_variable(shape=shape, initializer=initializer or "zeros", dtype=dtype, name=name)
 
     def __setattr__(self, name, value):
-        if isinstance(value, engine.KerasVariable):
-            self._check_constructed()
-            if not any(value is known for known in self._variables):
-                self._variables.append(value)
-        elif isinstance(value, Metric):
-            self._check_constructed()
-            if not any(value is known for known in self._metrics):
-                self._metrics.append(value)
-        elif isinstance(value, list) and value and all(isinstance(v, Metric) for v in value):
-            self._check_constructed()
-            self._metrics.extend(v for v in value if not any(v is known for known in self._metrics))
+        if isinstance(value, (engine.KerasVariable, Metric, list, tuple, dict)):
+            for leaf in nest.flatten(value):
+                if isinstance(leaf, (engine.KerasVariable, Metric)):
+                    self._track(leaf)
         object.__setattr__(self, name, value)
+
+    def _track(self, leaf):
+        self._check_constructed()
+        owned = self._metrics if isinstance(leaf, Metric) else self._variables
+        if not any(leaf is known for known in owned):
+            owned.append(leaf)
 
     def _check_constructed(self):
         if "_variables" not in self.__dict__:
@@ -138,15 +138,7 @@ class Metric:
         variables = self.variables
         if len(values) != len(variables):
             raise ValueError(f"Metric '{self.name}' has {len(variables)} variables, but {len(values)} values came.")
-        before = [v.value for v in variables]
-        try:
-            for variable, value in zip(variables, values):
-                variable.assign(value)
-            result = body()
-            return result, [v.value for v in variables]
-        finally:
-            for variable, value in zip(variables, before):
-                variable.assign(value)
+        return with_values(body, variables, values)
 
     # -- configuration
 
@@ -171,11 +163,19 @@ class BuiltinMetric(Metric):
 
     def _add(self, *arguments):
         """Record `_update(*arguments)`; arguments are tensors, or anything that becomes one, or None."""
+        known = self.__dict__.get("_bound")
+        if known is not None and known[0] == (self._settings_version, config.epsilon(), len(self._variables)) \
+                and all(present == (0 if x is None else 1 if x.__class__ is engine.Tensor
+                                    and engine.get_mask(x) is None else -1)
+                        for present, x in zip(known[1], arguments)) and len(arguments) == len(known[1]):
+            known[2]([x for x in arguments if x is not None])
+            return None
         if is_symbolic(*arguments):
             self._build(*arguments)
             return self._update(*arguments)
         arguments = [None if x is None else as_tensor(x) for x in arguments]
         self._build(*arguments)
+        self._pack()
         recorder = self.__dict__.get("_recorder")
         if recorder is None or recorder.known != len(self._variables):
             myself = weakref.proxy(self)
@@ -183,16 +183,30 @@ class BuiltinMetric(Metric):
             def body(*tensors, settings):
                 myself._update(*tensors)
 
-            engine.pack(self.variables)
-            recorder = Recorder(body, f"{type(self).__name__}.update_state", self.variables)
+            recorder = Recorder(body, f"{type(self).__name__}.update_state")
             recorder.known = len(self._variables)
             if "_recorder" in self.__dict__:
                 self._recorder.procedure.forget()
             else:
                 weakref.finalize(self, recorder.procedure.forget)
             object.__setattr__(self, "_recorder", recorder)
-        recorder(arguments, (("settings", (self._settings_version, config.epsilon())),))
+        settings = (("settings", (self._settings_version, config.epsilon())),)
+        if type(self)._build is BuiltinMetric._build:
+            present = tuple(0 if x is None else 1 for x in arguments)
+            self.__dict__["_bound"] = ((self._settings_version, config.epsilon(), len(self._variables)), present,
+                                       recorder.bind(present, settings))
+        recorder(arguments, settings)
         return None
+
+    def reset_state(self):
+        """Set all variables to zero."""
+        self._pack()
+        super().reset_state()
+
+    def _pack(self):
+        if self.__dict__.get("_packed") != len(self._variables) and engine.executing_eagerly():
+            self.__dict__["_packed"] = len(self._variables)
+            engine.pack(self._variables)
 
     _settings_version = 0
 

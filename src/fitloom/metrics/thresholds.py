@@ -19,10 +19,14 @@ def standard_thresholds(thresholds, default):
     if thresholds is None:
         return [default]
     values = [float(t) for t in (thresholds if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds])]
-    bad = [t for t in values if not 0.0 <= t <= 1.0]
+    bad = [t for t in (thresholds if isinstance(thresholds, (list, tuple)) else values) if not 0.0 <= t <= 1.0]
     if bad or not values:
-        raise ValueError(f"Thresholds must lie between 0 and 1, but received {bad or values}.")
+        raise ValueError(f"Threshold values must be in [0, 1]. Received: {_shown(bad)}")
     return values
+
+
+def _shown(values):
+    return "[" + ", ".join(str(v) for v in values) + "]"
 
 
 def evenly_spaced(num_thresholds):
@@ -40,9 +44,9 @@ def is_evenly_spaced(thresholds):
 
 def top_k_only(y_pred, k):
     """Return scores with all but the k largest of the last axis set to NEGATIVE."""
-    smallest = ops.top_k(y_pred, k=k, sorted=False)[0]
-    smallest = ops.reduce_min(smallest, axis=-1, keepdims=True)
-    return ops.where(y_pred >= smallest, y_pred, NEGATIVE * ops.ones_like(y_pred))
+    chosen = ops.top_k(y_pred, k=k, sorted=False)[1]      # of equal scores the first ones
+    chosen = ops.reduce_any(ops.cast(ops.one_hot(chosen, y_pred.shape[-1]), "bool"), axis=-2)
+    return ops.where(chosen, y_pred, NEGATIVE * ops.ones_like(y_pred))
 
 
 def confusion(y_true, y_pred, thresholds, sample_weight=None, class_id=None, top_k=None, even=False, by_label=False,
@@ -68,7 +72,10 @@ def confusion(y_true, y_pred, thresholds, sample_weight=None, class_id=None, top
     if top_k is not None:
         y_pred = top_k_only(y_pred, top_k)
     if class_id is not None:
-        if len(pred_shape) and class_id >= pred_shape[-1]:
+        if len(pred_shape) < 2:
+            raise ValueError(f"When class_id is provided, y_pred must be a 2D array with shape (num_samples, "
+                             f"num_classes), found shape: {pred_shape}")
+        if class_id >= pred_shape[-1]:
             raise ValueError(f"class_id is {class_id}, but there are {pred_shape[-1]} classes.")
         y_true, y_pred = y_true[..., class_id], y_pred[..., class_id]
     if sample_weight is None:

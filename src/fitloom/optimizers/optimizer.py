@@ -21,6 +21,9 @@ _OWN = ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "
         "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps")
 
 
+_TENSORS, _AVAL, _CONSTRAINT = {engine.Tensor}, operator.attrgetter("aval"), operator.attrgetter("constraint")
+
+
 class Optimizer:
     """What improves variables by their gradients.
 
@@ -80,7 +83,7 @@ class Optimizer:
         Optimizer.__init__(self, **arguments, **extra)
 
     def __setattr__(self, name, value):
-        if name[0] != "_":          # a changed hyperparameter is another program
+        if name[0] != "_" and name != "learning_rate":          # a changed hyperparameter is another program
             self.__dict__["_version"] = self.__dict__.get("_version", 0) + 1
         object.__setattr__(self, name, value)
 
@@ -129,7 +132,10 @@ class Optimizer:
         self.built = True
         self._make_slots(variables)
         engine.pack(variables)
-        engine.pack(self._variables[2:], most=10_000)        # iterations and learning rate stay alone
+        # Slot by slot, in the variables' order: then the update of all small variables is one flat computation
+        # (update.small_together). Iterations and learning rate stay alone.
+        by_slot = [self._variables[p] for column in zip(*self._slot_positions) for p in column]
+        engine.pack(by_slot, most=10_000)
 
     def slot_groups(self):
         """Return the groups of slot names that these settings need."""
@@ -261,7 +267,8 @@ class Optimizer:
         pairs = list(grads_and_vars)
         if not pairs:
             raise ValueError(_NOTHING)
-        if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
+        if set(map(type, pairs)) != {tuple} and not all(isinstance(pair, (tuple, list)) for pair in pairs) \
+                or set(map(len, pairs)) != {2}:
             raise ValueError("apply_gradients expected (gradient, variable) pairs: zip(gradients, variables).")
         gradients, variables = zip(*pairs)
         self.apply(gradients, variables)
@@ -281,12 +288,17 @@ class Optimizer:
         if not grads:
             return
         variables, indices = self._match(grads, trainable_variables)
-        if any(g is None for g in grads):
-            grads, variables, indices = self._without_none(grads, variables, indices)
-        self._record(list(map(_dense, grads, variables)), variables, indices)
-        for variable in variables:
-            if variable.constraint is not None:
-                variable.assign(variable.constraint(variable.value_tensor()))
+        if set(map(type, grads)) != _TENSORS:
+            if any(g is None for g in grads):
+                grads, variables, indices = self._without_none(grads, variables, indices)
+            grads = list(map(_dense, grads, variables))
+        elif list(map(_AVAL, grads)) != list(map(_AVAL, variables)):
+            grads = list(map(_dense, grads, variables))
+        self._record(grads, variables, indices)
+        for variable in variables if any(map(_CONSTRAINT, variables)) else ():
+            if variable.constraint is None:
+                continue
+            variable.assign(variable.constraint(variable.value_tensor()))
         engine.optimizer_applied(self)
 
     def _match(self, grads, trainable_variables):
@@ -344,7 +356,12 @@ class Optimizer:
             return
         rate = self._given_rate()
         inputs = gradients if rate is None else [rate, *gradients]
-        self._procedure(indices)(inputs, (("version", self._program_version()), ("rated", rate is not None)))
+        version = self._program_version()
+        bound = self.__dict__.get("_bound")
+        if bound is None or bound[0] != (indices, version, rate is None):
+            attributes = (("version", version), ("rated", rate is not None))
+            bound = self.__dict__["_bound"] = (indices, version, rate is None), self._procedure(indices).bind(attributes)
+        bound[1](inputs)
 
     def _program_version(self):
         return self._version
@@ -358,7 +375,7 @@ class Optimizer:
             def body(*tensors, version, rated):
                 myself._run(tensors[1:] if rated else tensors, variables, indices, tensors[0] if rated else None)
 
-            found = engine.Procedure(body, f"{type(self).__name__}.apply", [*variables, *self.variables])
+            found = engine.Procedure(body, f"{type(self).__name__}.apply")
             self._procedures[indices] = found
             weakref.finalize(self, found.forget)
         return found
@@ -395,13 +412,21 @@ class Optimizer:
     def update_all(self, gradients, values, state, indices, rate, step):
         """Return (new values, new state) by the rule, variable by variable. Pure."""
         state, new = list(state), []
-        for i, gradient, value in zip(indices, gradients, values):
+        together = self.elementwise and type(self).update_one is Optimizer.update_one
+        flat = update.small_together(self, gradients, values, state, indices, rate, step) if together else {}
+        for position, (i, gradient, value) in enumerate(zip(indices, gradients, values)):
             places = self._slot_positions[i]
+            if position in flat:
+                new.append(flat[position])
+                continue
             value, slots = self.update_one(i, gradient, value, [state[p] for p in places], rate, step)
             new.append(value)
             for place, slot in zip(places, slots):
                 state[place] = slot
         return new, state
+
+    # Whether the rule works element by element, so that small variables may be updated end to end.
+    elementwise = True
 
     def update_one(self, index, gradient, value, slots, rate, step):
         """Return (new value, new slots) of variable `index`. Pure."""
@@ -555,7 +580,7 @@ class Optimizer:
 
     def __getstate__(self):
         # programs and ids stay in this process
-        return {k: v for k, v in self.__dict__.items() if k not in ("_procedures", "_index_of", "_noted")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_procedures", "_index_of", "_noted", "_bound")}
 
     def __setstate__(self, state):
         self.__dict__.update(state, _procedures={}, _noted=set())

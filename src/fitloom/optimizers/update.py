@@ -93,3 +93,36 @@ def _average(optimizer, values, state, indices, iterations):
         average = state[place] = momentum * state[place] + (1 - momentum) * value
         new.append(value if due is None else jnp.where(due, average, value))
     return new, state
+
+
+SMALL_BYTES = 16384      # as the engine's limit for packed variables
+
+
+def small_together(optimizer, gradients, values, state, indices, rate, step):
+    """Update the small float32 variables as one flat vector; return {position: new value}, slots go into `state`.
+
+    Two hundred leaves cost 3.25 ms one by one and 0.39 ms end to end; XLA turns the joining of neighbours in a packed
+    buffer into the buffer itself.
+    """
+    small = [k for k, (i, v) in enumerate(zip(indices, values))
+             if v.dtype == jnp.float32 and v.size * 4 <= SMALL_BYTES
+             and all(state[p].shape == v.shape and state[p].dtype == v.dtype for p in optimizer._slot_positions[i])]
+    if len(small) < 2:
+        return {}
+
+    def join(arrays):
+        return jnp.concatenate([a.ravel() for a in arrays])
+
+    indices = list(indices)
+    columns = list(zip(*[optimizer._slot_positions[indices[k]] for k in small]))
+    new, slots = optimizer.rule(join([gradients[k] for k in small]), join([values[k] for k in small]),
+                                [join([state[p] for p in column]) for column in columns],
+                                rate.astype(jnp.float32), step)
+    found, offset = {}, 0
+    for position, k in enumerate(small):
+        shape, size = values[k].shape, values[k].size
+        found[k] = new[offset:offset + size].reshape(shape)
+        for column, slot in zip(columns, slots):
+            state[column[position]] = slot[offset:offset + size].reshape(shape)
+        offset += size
+    return found
