@@ -280,3 +280,46 @@ def test_gradients_of_nested_models_in_a_loop():
         loss = tf.reduce_mean(gan(np.ones((4, 2), "float32")))
     gradients = tape.gradient(loss, gan.generator.trainable_variables)
     assert len(gradients) == 4 and all(g is not None for g in gradients)
+
+
+def test_a_required_training_argument():
+    class Strict(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dropout = layers.Dropout(0.5)
+
+        def call(self, x, training):
+            return self.dropout(x, training=training)
+
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = Strict()
+
+        def call(self, x):
+            return self.inner(x)
+
+    x = np.ones((2, 3), "float32")
+    assert Strict()(x, training=True).shape == (2, 3)
+    np.testing.assert_array_equal(Outer()(x), x)
+
+
+def test_structured_inputs_and_outputs_of_a_subclass():
+    class Structured(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, inputs):
+            return {"a": self.dense(inputs["x"]), "b": inputs["y"]}
+
+    model = Structured()
+    model.build({"x": (None, 3), "y": (None, 1)})
+    assert model.dense.kernel.shape == (3, 2)
+    outputs = model({"x": np.ones((2, 3)), "y": np.ones((2, 1))})
+    assert {k: tuple(v.shape) for k, v in outputs.items()} == {"a": (2, 2), "b": (2, 1)}
+
+
+def test_unknown_call_arguments_name_the_call():
+    with pytest.raises(TypeError, match=r"Dense.call\(\).*'foo'.*inputs"):
+        layers.Dense(1)(np.ones((1, 1)), foo=1)

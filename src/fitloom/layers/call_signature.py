@@ -21,13 +21,18 @@ class CallSignature:
         self.has_training = "training" in parameters
         self.has_mask = "mask" in parameters
         default = parameters["training"].default if self.has_training else None
-        self.training_default = None if default is inspect.Parameter.empty else default
+        self.needs_training = default is inspect.Parameter.empty
+        self.training_default = None if self.needs_training else default
+        self.owner = getattr(getattr(method, "func", method), "__qualname__", "call")
         self.mask_names = [name for name in self.names if name.endswith("_mask")]
         self.first = self.names[0] if self.names else None
 
     def bind(self, args, kwargs):
-        """Return {name: value} with the defaults filled in."""
-        bound = self.signature.bind(*args, **kwargs)
+        """Return {name: value} with the defaults filled in; what is missing, the call itself complains about."""
+        try:
+            bound = self.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.owner}() {error}; it takes {', '.join(self.names) or 'no arguments'}.") from None
         bound.apply_defaults()
         return dict(bound.arguments)
 

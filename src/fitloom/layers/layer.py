@@ -345,7 +345,7 @@ class Layer(LayerState, Operation):
             if explicit_training is not None:
                 kwargs["training"] = explicit_training    # the graph keeps what the caller said, not what was inherited
             return self._symbolic_call(args, kwargs)
-        if signature.has_training and context.training is not None:
+        if signature.has_training and (context.training is not None or signature.needs_training):
             kwargs["training"] = context.training
         autocast = self._autocast_dtype
         if autocast is False:
@@ -457,7 +457,7 @@ class Layer(LayerState, Operation):
             for name, value in tensors.items():
                 if name + "_mask" in signature.mask_names and arguments.get(name + "_mask") is None:
                     kwargs[name + "_mask"] = nest.map_structure(masks.get_mask, value)
-        first = arguments[signature.first] if signature.first else None
+        first = arguments.get(signature.first)
         previous = kwargs.get("mask")
         if previous is None:
             previous = nest.map_structure(masks.get_mask, first)
