@@ -151,8 +151,8 @@ class R2Score(BuiltinMetric):
     def _build(self, y_true, y_pred, sample_weight=None):
         shape = tuple(y_true.shape)
         if len(shape) != 2 or len(y_pred.shape) != 2:
-            raise ValueError(f"R2Score expected targets and outputs of shape (batch, columns), but received shapes "
-                             f"{shape} and {tuple(y_pred.shape)}. Add a last axis: y[:, None].")
+            raise ValueError(f"R2Score expects 2D inputs with shape (batch_size, output_dim), but received y_true of "
+                             f"shape {shape} and y_pred of shape {tuple(y_pred.shape)}. Add a last axis: y[:, None].")
         if self._built:
             return
         if shape[-1] is None or y_pred.shape[-1] is None:

@@ -18,11 +18,11 @@ def standard_thresholds(thresholds, default):
     """
     if thresholds is None:
         return [default]
-    values = [float(t) for t in (thresholds if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds])]
-    bad = [t for t in (thresholds if isinstance(thresholds, (list, tuple)) else values) if not 0.0 <= t <= 1.0]
+    values = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
+    bad = [t for t in values if t is None or not 0.0 <= t <= 1.0]
     if bad or not values:
         raise ValueError(f"Threshold values must be in [0, 1]. Received: {_shown(bad)}")
-    return values
+    return [float(t) for t in values]
 
 
 def _shown(values):
