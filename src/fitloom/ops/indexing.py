@@ -288,6 +288,8 @@ tensor_scatter_nd_min = _scattering("min", "Return `tensor` with the smaller of 
 
 @op(name="sort")
 def _sort(x, *, axis, descending):
+    if descending and jnp.issubdtype(x.dtype, jnp.floating):
+        return -jnp.sort(-x, axis=axis)  # equals stay in order, so their gradients do
     return jnp.sort(x, axis=axis, descending=descending)
 
 
@@ -546,9 +548,28 @@ def confusion_matrix(labels, predictions, num_classes=None, weights=None, dtype=
 
 # ---- segments
 
+
+def _product(rows, ids, count, indices_are_sorted=False):
+    """Products of segments, with the gradient product / x where no other element is 0."""
+    @jax.custom_jvp
+    def product(x, ids):
+        return jax.ops.segment_prod(x, ids, count)
+
+    @product.defjvp
+    def product_jvp(primals, tangents):
+        (x, ids), (dx, _) = primals, tangents
+        zero = x == 0
+        filled = jnp.where(zero, jnp.ones((), x.dtype), x)
+        rest = product(filled, ids)[ids] / filled
+        zeros = jax.ops.segment_sum(zero.astype(jnp.int32), ids, count)[ids]
+        others = jnp.where(zeros == zero, rest, jnp.zeros((), x.dtype))
+        return product(x, ids), jax.ops.segment_sum(dx * others, ids, count)
+    return product(rows, ids)
+
+
 _SEGMENTS = {
     "sum": jax.ops.segment_sum,
-    "prod": jax.ops.segment_prod,
+    "prod": _product,
     "max": jax.ops.segment_max,
     "min": jax.ops.segment_min,
 }
