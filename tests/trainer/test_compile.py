@@ -28,7 +28,7 @@ def logs(model, y, **settings):
 
 
 def with_val(names):
-    return [*names, *["val_" + name for name in names]]
+    return sorted([*names, *["val_" + name for name in names]])
 
 
 def own(y_true, y_pred):

@@ -4,7 +4,7 @@ from fitloom import losses, metrics, ops
 from fitloom.base import nest
 from fitloom.trainer.outputs import Outputs
 
-MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "auto")
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def resolve(identifier, name=None):
@@ -110,18 +110,15 @@ class CompileLoss:
 
     def _one(self, loss, y_true, y_pred, sample_weight, row_mask):
         """Return one loss's value and the weight with which it enters the epoch's mean."""
-        if getattr(loss, "reduction", None) in MEANS and hasattr(loss, "terms"):
-            mask = getattr(y_pred, "_keras_mask", None)
-            if row_mask is not None:
-                mask = row_mask if mask is None else ops.logical_and(mask, _like(row_mask, mask))
-            numerator, denominator = loss.terms(y_true, y_pred, sample_weight, mask=mask)
+        reduction = getattr(loss, "reduction", None)
+        if reduction in MEANS or (reduction == "sum" and row_mask is not None):
+            # the loss itself joins the mask that the prediction carries
+            numerator, denominator = loss.terms(y_true, y_pred, sample_weight, mask=row_mask)
+            if reduction == "sum":
+                return numerator, ops.reduce_sum(ops.cast(row_mask, "float32"))
             return ops.divide_no_nan(numerator, denominator), denominator
         value = loss(y_true, y_pred, sample_weight)
         if len(value.shape):
             value = ops.reduce_mean(value)     # reduction=None: the gradient needs one number
         rows = y_pred.shape[0] if len(y_pred.shape) else 1
         return value, float(rows)
-
-
-def _like(rows, mask):
-    return ops.reshape(rows, [-1] + [1] * (len(mask.shape) - 1))

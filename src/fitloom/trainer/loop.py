@@ -66,6 +66,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         if held_back is not None and _due(epoch, validation_freq):
             results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
             logs.update({"val_" + name: value for name, value in results.items()})
+            logs = dict(sorted(logs.items()))
         if callbacks.params.get("steps") is None:
             callbacks.params["steps"] = source.steps
         callbacks.on_epoch_end(epoch, logs)

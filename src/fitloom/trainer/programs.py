@@ -2,6 +2,7 @@
 """The compiled steps of a model, and how an epoch's batches are handed to them."""
 import itertools
 import time
+import weakref
 
 import numpy as np
 
@@ -37,8 +38,10 @@ class Program:
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
         self.seconds = None            # measured time of a step
         self._dispatched = 0
+        # Variables know the program that has them on loan, so it must not keep the model alive.
+        myself = weakref.proxy(self)
         self._program = None if self.eager else engine.StepProgram(
-            self._step, list(model.variables) if mode == "predict" else state_of(model), fetch=_gather,
+            lambda data, mask: myself._step(data, mask), list(model.variables) if mode == "predict" else state_of(model), fetch=_gather,
             donate=mode != "predict")
 
     def _step(self, data, mask):
@@ -204,8 +207,9 @@ def state_of(model):
         found += optimizer.variables
     compiled = compiled_of(model)
     if compiled is not None:
-        for metric in compiling.metrics(model):
-            found += metric.variables
+        measured = [variable for metric in compiling.metrics(model) for variable in metric.variables]
+        engine.pack(measured)          # one small buffer instead of two for each mean
+        found += measured
     return list({id(variable): variable for variable in found}.values())
 
 
@@ -251,6 +255,8 @@ _ACROSS_ROWS = ("dice", "tversky", "circle")     # by default these functions re
 
 
 def _loss_by_row(loss):
+    if getattr(loss, "reduction", None) in (None, "none"):
+        return False
     if type(loss).__name__ == "LossFunctionWrapper" and _own(loss):
         return loss.fn.__name__ not in _ACROSS_ROWS
     return bool(getattr(loss, "per_example", False))
