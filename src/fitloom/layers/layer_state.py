@@ -5,13 +5,13 @@ import weakref
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import nest
 from fitloom.layers.call_context import STRUCTURE
+from fitloom.layers.graph import Operation
 
 _with_losses: weakref.WeakSet = weakref.WeakSet()   # layers whose add_loss was ever used
 
 
-class LayerState:
+class LayerState(Operation):
     """The part of `Layer` that answers for its state."""
 
     @property
@@ -227,8 +227,3 @@ def count_params(weights):
     """Return the number of scalars in the variables, each counted once."""
     distinct = {id(w): w for w in weights}
     return int(sum(int(np.prod(tuple(w.shape), dtype=np.int64)) for w in distinct.values()))
-
-
-def flatten_tensors(structure):
-    """Return the leaves of a structure without None."""
-    return [x for x in nest.flatten(structure) if x is not None]
