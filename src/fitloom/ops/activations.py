@@ -13,7 +13,7 @@ from fitloom.ops.calling import alike, static_int, unary
 
 relu = unary("relu", jax.nn.relu, "Return max(x, 0); NaN stays NaN, the derivative at 0 is 0.")
 softsign = unary("softsign", jax.nn.soft_sign, "Return x / (1 + |x|).")
-selu = unary("selu", jax.nn.selu, "Return scale * elu(x, alpha) with the constants of self-normalizing networks.")
+selu = unary("selu", lambda x: _selu(x), "Return scale * elu(x, alpha) with the constants of self-normalizing networks.")
 tanh_shrink = unary("tanh_shrink", lambda x: x - jnp.tanh(x), "Return x - tanh(x).")
 mish = unary("mish", lambda x: x * jnp.tanh(jax.nn.softplus(x)), "Return x * tanh(softplus(x)).")
 hard_tanh = unary("hard_tanh", lambda x: _between(x, -1, 1), "Return x limited to [-1, 1].")
@@ -24,6 +24,12 @@ sparse_plus = unary(
     "sparse_plus", lambda x: jnp.where(x <= -1, jnp.zeros((), x.dtype), jnp.where(x >= 1, x, (x + 1) ** 2 / 4)),
     "Return 0 up to -1, (x + 1) ** 2 / 4 between -1 and 1, x from there on.")
 sparse_sigmoid = unary("sparse_sigmoid", lambda x: _between((x + 1) / 2, 0, 1), "Return (x + 1) / 2 limited to [0, 1].")
+
+
+def _selu(x):
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    below = jnp.expm1(jnp.where(x >= 0, jnp.zeros((), x.dtype), x))
+    return jnp.where(x >= 0, jnp.asarray(scale, x.dtype) * x, jnp.asarray(scale * alpha, x.dtype) * below)
 
 
 def _between(x, low, high):

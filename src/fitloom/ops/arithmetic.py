@@ -24,7 +24,32 @@ from fitloom.ops.calling import alike, binary, dtype_of, unary
 
 # ---- one input
 
-abs = unary("abs", jnp.abs, "Return |x|; for complex numbers the modulus. The derivative at 0 is 0.", host=np.abs)
+
+@jax.custom_jvp
+def absolute_value(x):
+    """|x| of an array, with derivative sign(x): 0 at 0."""
+    return jnp.abs(x)
+
+
+@absolute_value.defjvp
+def _absolute_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return jax.jvp(jnp.abs, primals, tangents)
+    return absolute_value(x), dx * jnp.sign(x)
+
+
+@jax.custom_jvp
+def _bessel_i0(x):
+    return special.i0(x)
+
+
+@_bessel_i0.defjvp
+def _bessel_i0_jvp(primals, tangents):
+    return special.i0(primals[0]), tangents[0] * special.i1(primals[0])
+
+
+abs = unary("abs", absolute_value, "Return |x|; for complex numbers the modulus. The derivative at 0 is 0.", host=np.abs)
 negative = unary("negative", jnp.negative, "Return -x.", host=np.negative)
 square = unary("square", jnp.square, "Return x * x.", host=np.square)
 sqrt = unary("sqrt", jnp.sqrt, "Return the square root; its derivative at 0 is infinite.")
@@ -55,7 +80,7 @@ erfcinv = unary("erfcinv", lambda x: special.erfinv(1 - x), "Return the inverse 
 ndtri = unary("ndtri", special.ndtri, "Return the quantile function of the standard normal distribution.")
 lgamma = unary("lgamma", special.gammaln, "Return log |gamma(x)|.")
 digamma = unary("digamma", special.digamma, "Return the derivative of lgamma.")
-bessel_i0 = unary("bessel_i0", special.i0, "Return the modified Bessel function of order 0.")
+bessel_i0 = unary("bessel_i0", _bessel_i0, "Return the modified Bessel function of order 0.")
 bessel_i0e = unary("bessel_i0e", special.i0e, "Return exp(-|x|) * bessel_i0(x).")
 bessel_i1 = unary("bessel_i1", special.i1, "Return the modified Bessel function of order 1.")
 bessel_i1e = unary("bessel_i1e", special.i1e, "Return exp(-|x|) * bessel_i1(x).")
@@ -112,6 +137,24 @@ def _divide_no_nan(x, y):
     return jnp.where(zero, jnp.zeros((), x.dtype), x / jnp.where(zero, jnp.ones((), y.dtype), y))
 
 
+def _times_log(log, x, y):
+    zero = x == 0
+    return jnp.where(zero, jnp.zeros((), x.dtype), x * log(jnp.where(zero, jnp.ones((), y.dtype), y)))
+
+
+def _next_after(x, y):
+    fixed = lax.stop_gradient(x)
+    return x + (jnp.nextafter(fixed, lax.stop_gradient(y)) - fixed)  # the difference of neighbours is exact
+
+
+def _polygamma(a, x):
+    """(-1)^(a+1) a! zeta(a + 1, x), and digamma for a = 0."""
+    order = jnp.where(a == 0, jnp.ones((), a.dtype), a)
+    sign = jnp.where(order % 2 == 1, jnp.ones((), a.dtype), -jnp.ones((), a.dtype))
+    value = sign * jnp.exp(special.gammaln(order + 1)) * special.zeta(order + 1, x)
+    return jnp.where(a == 0, special.digamma(x), value)
+
+
 def _multiply_no_nan(x, y):
     return jnp.where(y == 0, jnp.zeros((), x.dtype), x * y)
 
@@ -149,16 +192,16 @@ squared_difference = binary("squared_difference", lambda x, y: jnp.square(x - y)
 divide_no_nan = binary("divide_no_nan", _divide_no_nan, "Return x / y, and 0 where y is 0.")
 multiply_no_nan = binary("multiply_no_nan", _multiply_no_nan, "Return x * y, and 0 where y is 0.")
 atan2 = binary("atan2", jnp.arctan2, "Return the angle of the point (y, x): atan2(y, x).")
-xlogy = binary("xlogy", special.xlogy, "Return x * log(y), and 0 where x is 0.")
-xlog1py = binary("xlog1py", special.xlog1py, "Return x * log1p(y), and 0 where x is 0.")
+xlogy = binary("xlogy", lambda x, y: _times_log(jnp.log, x, y), "Return x * log(y), and 0 where x is 0.")
+xlog1py = binary("xlog1py", lambda x, y: _times_log(jnp.log1p, x, y), "Return x * log1p(y), and 0 where x is 0.")
 xdivy = binary("xdivy", lambda x, y: jnp.where(x == 0, jnp.zeros((), x.dtype),
                                                x / jnp.where(x == 0, jnp.ones((), y.dtype), y)),
                "Return x / y, and 0 where x is 0.")
-nextafter = binary("nextafter", jnp.nextafter, "Return the next number after x in the direction of y.")
+nextafter = binary("nextafter", lambda x, y: _next_after(x, y), "Return the next number after x in the direction of y.")
 igamma = binary("igamma", special.gammainc, "Return the lower regularized incomplete gamma function.")
 igammac = binary("igammac", special.gammaincc, "Return the upper regularized incomplete gamma function.")
 zeta = binary("zeta", special.zeta, "Return the Hurwitz zeta function.")
-polygamma = binary("polygamma", lambda a, x: special.polygamma(a, x), "Return the a-th derivative of digamma.")
+polygamma = binary("polygamma", lambda a, x: _polygamma(lax.stop_gradient(a), x), "Return the a-th derivative of digamma.")
 
 _POW = op(_power, name="pow")
 
@@ -271,11 +314,11 @@ def complex(real, imag, name=None):
 
 @op
 def _betainc(a, b, x):
-    return special.betainc(a, b, x)
+    return special.betainc(lax.stop_gradient(a), lax.stop_gradient(b), x)
 
 
 def betainc(a, b, x, name=None):
-    """Return the regularized incomplete beta function."""
+    """Return the regularized incomplete beta function; it has a gradient by x only."""
     return _betainc(*alike("betainc", a, b, x))
 
 

@@ -73,12 +73,32 @@ def is_string(x):
     return found is not None and dtypes.as_dtype(found) is dtypes.string
 
 
+def all_tensors_of_one_dtype(inputs):
+    """Whether nothing has to be converted or refused."""
+    dtype = None
+    for x in inputs:
+        if x.__class__ is not engine.Tensor:
+            return False
+        if dtype is None:
+            dtype = x.aval.dtype
+        elif x.aval.dtype is not dtype:
+            return False
+    return True
+
+
+def joined(name, inputs):
+    """Return the inputs for an operation with same_dtype: as they are if one of them is a tensor."""
+    return inputs if any(x.__class__ is engine.Tensor for x in inputs) else alike(name, *inputs)
+
+
 def alike(name, *inputs):
     """Return the inputs with Python numbers, lists and arrays converted to the dtype of the first tensor among them.
 
     Raises:
         InvalidArgumentError: two tensors have different dtypes.
     """
+    if all_tensors_of_one_dtype(inputs):
+        return inputs
     dtype = None
     for x in inputs:
         if not isinstance(x, (bool, int, float, complex, list, tuple, str, bytes, np.ndarray, np.generic)):

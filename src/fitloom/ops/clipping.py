@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from fitloom.base import nest
 from fitloom.engine import op
-from fitloom.ops.calling import alike, static_axis, tensor
+from fitloom.ops.calling import joined, static_axis, tensor
 
 
-@op(name="clip_by_value")
+@op(name="clip_by_value", same_dtype=True)
 def _clip(x, low, high):
     # TensorFlow's gradient: all of it goes to x where low <= x <= high, ties included.
     return jnp.where(x < low, low, jnp.where(x > high, high, x))
@@ -27,20 +27,20 @@ def clip_by_value(t, clip_value_min, clip_value_max, name=None):
     values = getattr(t, "values", None)
     if values is not None and hasattr(t, "dense_shape"):  # IndexedSlices
         return type(t)(clip_by_value(values, clip_value_min, clip_value_max), t.indices, t.dense_shape)
-    return _clip(*alike("clip_by_value", t, clip_value_min, clip_value_max))
+    return _clip(*joined("clip_by_value", (t, clip_value_min, clip_value_max)))
 
 
-@op(name="clip_by_norm")
+@op(name="clip_by_norm", same_dtype=True)
 def _clip_by_norm(x, clip_norm, *, axes):
     total = jnp.sum(x * x, axis=axes, keepdims=True)
     positive = total > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, total, jnp.ones_like(total))), total)
-    return x * clip_norm / jnp.where(norm > clip_norm, norm, clip_norm)
+    return x * clip_norm / jnp.where(norm >= clip_norm, norm, clip_norm)
 
 
 def clip_by_norm(t, clip_norm, axes=None, name=None):
     """Return t * clip_norm / max(norm(t), clip_norm), the norm over `axes` (all of them if None)."""
-    return _clip_by_norm(*alike("clip_by_norm", t, clip_norm), axes=static_axis(axes))
+    return _clip_by_norm(*joined("clip_by_norm", (t, clip_norm)), axes=static_axis(axes))
 
 
 @op(name="global_norm")

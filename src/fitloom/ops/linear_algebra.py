@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -18,6 +19,7 @@ from jax.scipy import linalg as scipy_linalg
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
+from fitloom.ops.arithmetic import absolute_value
 from fitloom.ops.calling import alike, static_axis, static_int, unary
 from fitloom.ops.casting import cast
 from fitloom.ops.creating import eye as eye
@@ -32,7 +34,7 @@ def _flipped(x, transpose, adjoint):
 
 
 @op(name="matmul", same_dtype=True)
-def _matmul(a, b, *, flags=(False, False, False, False), output_type=None):
+def multiply_matrices(a, b, *, flags=(False, False, False, False), output_type=None):
     if builtins.min(a.ndim, b.ndim) < 2:
         raise InvalidArgumentError(
             f"matmul expected tensors of at least 2 axes, but received shapes {tuple(a.shape)} and {tuple(b.shape)}. "
@@ -64,9 +66,9 @@ def matmul(a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_
         [[11.0]]
     """
     if not (transpose_a or transpose_b or adjoint_a or adjoint_b or output_type):
-        return _matmul(a, b)
+        return multiply_matrices(a, b)
     flags = (builtins.bool(transpose_a), builtins.bool(transpose_b), builtins.bool(adjoint_a), builtins.bool(adjoint_b))
-    return _matmul(a, b, flags=flags, output_type=None if output_type is None else dtypes.name_of(output_type))
+    return multiply_matrices(a, b, flags=flags, output_type=None if output_type is None else dtypes.name_of(output_type))
 
 
 def matvec(a, b, transpose_a=False, adjoint_a=False, a_is_sparse=False, b_is_sparse=False, name=None):
@@ -125,16 +127,16 @@ def _norm(x, *, ord, axis, keepdims):
     if isinstance(axis, tuple) and len(axis) == 2 and ord in (1, "inf"):
         rows, columns = (a % x.ndim for a in axis)
         summed, kept = (rows, columns) if ord == 1 else (columns, rows)
-        total = jnp.max(jnp.sum(jnp.abs(x), axis=summed, keepdims=True), axis=kept, keepdims=True)
+        total = jnp.max(jnp.sum(absolute_value(x), axis=summed, keepdims=True), axis=kept, keepdims=True)
         return total if keepdims else jnp.squeeze(total, (rows, columns))
     if ord == 2:
         return jnp.sqrt(jnp.sum(jnp.real(x * jnp.conj(x)), axis=axis, keepdims=keepdims))
     if ord == 1:
-        return jnp.sum(jnp.abs(x), axis=axis, keepdims=keepdims)
+        return jnp.sum(absolute_value(x), axis=axis, keepdims=keepdims)
     if ord == "inf":
-        return jnp.max(jnp.abs(x), axis=axis, keepdims=keepdims)
+        return jnp.max(absolute_value(x), axis=axis, keepdims=keepdims)
     power = jnp.asarray(ord, x.dtype)
-    return jnp.sum(jnp.abs(x) ** power, axis=axis, keepdims=keepdims) ** (1 / power)
+    return jnp.sum(absolute_value(x) ** power, axis=axis, keepdims=keepdims) ** (1 / power)
 
 
 def norm(tensor, ord="euclidean", axis=None, keepdims=None, name=None):
@@ -188,11 +190,24 @@ cholesky = unary("cholesky", lambda x: _lower(x), "Return the lower triangular L
 expm = unary("expm", lambda x: jnp.vectorize(scipy_linalg.expm, signature="(n,n)->(n,n)")(x),
              "Return the matrix exponential.")
 matrix_square_root = unary("matrix_square_root",
-                           lambda x: jnp.vectorize(lambda m: jnp.real(scipy_linalg.sqrtm(m)).astype(m.dtype),
-                                                   signature="(n,n)->(n,n)")(x),
+                           lambda x: jnp.vectorize(_square_root, signature="(n,n)->(n,n)")(x),
                            "Return S with S S = x.")
 eigvalsh = unary("eigvalsh", lambda x: jnp.linalg.eigvalsh(x), "Return the eigenvalues of a Hermitian matrix, rising.")
 eigh = unary("eigh", lambda x: tuple(jnp.linalg.eigh(x)), "Return (eigenvalues, eigenvectors) of a Hermitian matrix.")
+
+
+@jax.custom_jvp
+def _square_root(m):
+    return jnp.real(scipy_linalg.sqrtm(m)).astype(m.dtype)
+
+
+@_square_root.defjvp
+def _square_root_jvp(primals, tangents):
+    (m,), (dm,) = primals, tangents
+    s, n = _square_root(m), m.shape[0]
+    one = jnp.eye(n, dtype=m.dtype)  # S dS + dS S = dM, solved for dS as one vector
+    ds = jnp.linalg.solve(jnp.kron(s, one) + jnp.kron(one, s.T), dm.reshape(-1, 1)).reshape(n, n)
+    return s, ds
 
 
 def _lower(x):
@@ -340,6 +355,8 @@ def lstsq(matrix, rhs, l2_regularizer=0.0, fast=True, name=None):
 @op(name="diag")
 def _diag(x, *, k, rows, columns):
     n = x.shape[-1]
+    if rows is None and columns is None:
+        rows = columns = n + builtins.abs(k)
     rows = n + builtins.max(-k, 0) if rows is None else rows
     columns = n + builtins.max(k, 0) if columns is None else columns
     i = jnp.arange(n)

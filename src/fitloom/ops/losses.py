@@ -33,7 +33,7 @@ def softmax_cross_entropy_with_logits(labels, logits, axis=-1, name=None):
         from fitloom.ops.casting import cast
 
         labels = cast(labels, logits.dtype)
-    return _soft(labels, logits, axis=static_int(axis))
+    return _soft(logits, labels, axis=static_int(axis))
 
 
 def sparse_softmax_cross_entropy_with_logits(labels, logits, name=None):
@@ -47,7 +47,7 @@ def sparse_softmax_cross_entropy_with_logits(labels, logits, name=None):
         raise ValueError(
             f"sparse_softmax_cross_entropy_with_logits expected labels with one axis less than logits, but received "
             f"labels of shape {tuple(labels.shape)} and logits of shape {tuple(logits.shape)}.")
-    return _sparse(labels, logits)
+    return _sparse(logits, labels)
 
 
 def sigmoid_cross_entropy_with_logits(labels=None, logits=None, name=None):
@@ -56,7 +56,7 @@ def sigmoid_cross_entropy_with_logits(labels=None, logits=None, name=None):
     if tuple(labels.shape) != tuple(logits.shape):
         raise ValueError(f"logits and labels must have the same shape, received {tuple(logits.shape)} and "
                          f"{tuple(labels.shape)}.")
-    return _binary(labels, logits)
+    return _binary(logits, labels)
 
 
 @op(name="weighted_cross_entropy_with_logits")

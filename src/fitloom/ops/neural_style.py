@@ -259,7 +259,7 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     target, output = promoted(target, output, floats=True)
     _same_shape("categorical_crossentropy", target, output)
     recorded = losses._soft if from_logits else losses.probability_cross_entropy
-    return recorded(target, output, axis=int(axis))
+    return recorded(output, target, axis=int(axis))
 
 
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
@@ -271,13 +271,13 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     recorded = losses._sparse if from_logits else losses.sparse_probability_cross_entropy
     if target.dtype not in ("int32", "int64"):
         target = as_tensor(target, "int32")
-    return recorded(target, output, axis=int(axis))
+    return recorded(output, target, axis=int(axis))
 
 
 def binary_crossentropy(target, output, from_logits=False):
     """Return -target log(output) - (1 - target) log(1 - output), from probabilities or logits."""
     target, output = promoted(target, output, floats=True)
-    return (losses._binary if from_logits else losses.binary_probability_cross_entropy)(target, output)
+    return (losses._binary if from_logits else losses.binary_probability_cross_entropy)(output, target)
 
 
 def ctc_loss(target, output, target_length, output_length, mask_index=0):

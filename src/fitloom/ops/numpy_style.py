@@ -21,7 +21,7 @@ from fitloom.ops.numpy_rules import as_float, as_number, as_tensor, one, promote
 
 # ---- one tensor, element by element
 
-abs = absolute = one("absolute", lambda x: jnp.abs(x), "Return |x|.")
+abs = absolute = one("absolute", arithmetic.absolute_value, "Return |x|.")
 angle = one("angle", jnp.angle, "Return the argument of complex numbers.", floats=True)
 arccos = one("arccos", jnp.arccos, "Return the inverse cosine.", floats=True)
 arccosh = one("arccosh", jnp.arccosh, "Return the inverse hyperbolic cosine.", floats=True)
@@ -43,7 +43,7 @@ erfinv = one("erfinv", special.erfinv, "Return the inverse of erf.", floats=True
 exp = one("exp", jnp.exp, "Return e ** x.", floats=True)
 exp2 = one("exp2", jnp.exp2, "Return 2 ** x.", floats=True)
 expm1 = one("expm1", jnp.expm1, "Return e ** x - 1.", floats=True)
-fabs = one("fabs", jnp.abs, "Return |x| as a float.", floats=True)
+fabs = one("fabs", arithmetic.absolute_value, "Return |x| as a float.", floats=True)
 floor = one("floor", jnp.floor, "Return the largest whole number <= x, as a float.", floats=True)
 i0 = one("i0", special.i0, "Return the modified Bessel function of order 0.", floats=True)
 imag = one("imag", jnp.imag, "Return the imaginary part.")

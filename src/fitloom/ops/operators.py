@@ -33,8 +33,13 @@ def _pair(function):
     return forward, backward
 
 
+def _holds_text(x):
+    aval = getattr(x, "aval", None)
+    return aval is not None and aval.dtype.hasobject
+
+
 def _add(x, y):
-    if is_string(x):
+    if _holds_text(x):
         from fitloom.ops.strings import join
 
         return join([x, y])
@@ -42,7 +47,7 @@ def _add(x, y):
 
 
 def _radd(y, x):
-    if is_string(y):
+    if _holds_text(y):
         from fitloom.ops.strings import join
 
         return join([x, y])
@@ -57,7 +62,7 @@ def _power(x, y):
 
 
 def _matmul(x, y):
-    return linear_algebra.matmul(*alike("matmul", x, y))
+    return linear_algebra.multiply_matrices(x, y)
 
 
 def _logic(on_booleans, on_numbers):
@@ -85,7 +90,7 @@ def _equality(function, otherwise):
         if y.__class__ is not engine.Tensor and not _comparable(x, y):
             return otherwise
         try:
-            return recorded(x, y) if not is_string(x) else function(x, y)
+            return recorded(x, y) if not _holds_text(x) else function(x, y)
         except InvalidArgumentError:
             try:
                 np.broadcast_shapes(tuple(x.shape), np.shape(y) if not hasattr(y, "shape") else tuple(y.shape))

@@ -19,7 +19,7 @@ from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine import op
-from fitloom.ops.calling import alike, as_boolean, host_value, static_axis, static_int, static_ints, tensor
+from fitloom.ops.calling import alike, as_boolean, host_value, joined, static_axis, static_int, static_ints, tensor
 
 # ---- what a shape is
 
@@ -153,7 +153,7 @@ def broadcast_to(input, shape, name=None):
 # ---- putting together and taking apart
 
 
-@op(name="concat", host=lambda *values, axis: np.concatenate(values, axis))
+@op(name="concat", same_dtype=True, host=lambda *values, axis: np.concatenate(values, axis))
 def _concat(*values, axis):
     try:
         return jnp.concatenate(values, axis)
@@ -168,10 +168,10 @@ def concat(values, axis, name=None):
     """Join tensors along an existing axis."""
     if not isinstance(values, (list, tuple)):
         values = [values]
-    return _concat(*alike("concat", *values), axis=static_axis(axis))
+    return _concat(*joined("concat", values), axis=static_axis(axis))
 
 
-@op(name="stack", host=lambda *values, axis: np.stack(values, axis))
+@op(name="stack", same_dtype=True, host=lambda *values, axis: np.stack(values, axis))
 def _stack(*values, axis):
     if builtins.any(v.shape != values[0].shape for v in values):
         shapes = ", ".join(str(tuple(v.shape)) for v in values[:6])
@@ -183,7 +183,7 @@ def stack(values, axis=0, name=None):
     """Join tensors of one shape along a new axis."""
     if not isinstance(values, (list, tuple)):
         values = unstack(values)
-    return _stack(*alike("stack", *values), axis=static_axis(axis))
+    return _stack(*joined("stack", values), axis=static_axis(axis))
 
 
 parallel_stack = stack

@@ -107,7 +107,8 @@ def _window(terms):
         n = static_int(window_length)
         if n == 1:
             return engine.Tensor(np.ones(1, dtypes.numpy_dtype(dtype)))
-        phase = 2 * np.pi * np.arange(n) / (n if periodic else n - 1)
+        # An odd window is symmetric in TensorFlow, also when a periodic one is asked for.
+        phase = 2 * np.pi * np.arange(n) / (n if periodic and n % 2 == 0 else n - 1)
         return engine.Tensor((terms[0] - terms[1] * np.cos(phase)).astype(dtypes.numpy_dtype(dtype)))
     return public
 
