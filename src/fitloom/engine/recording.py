@@ -164,11 +164,18 @@ def _apply(operation, inputs, attributes, trace):
     if operation.same_dtype:
         operation.check([aval_of(a) for a in arrays])
     if operation.host is not None and all(a.__class__ is np.ndarray and a.dtype.kind in "iu" for a in arrays):
-        return Tensor(np.asarray(operation.host(*arrays, **dict(attributes))))
+        return _on_host(operation, arrays, attributes)
     results = operation.fn(*arrays, **dict(attributes))
     if isinstance(results, (tuple, list)):
         return tuple([Tensor(a) for a in results])
     return Tensor(results)
+
+
+def _on_host(operation, arrays, attributes):
+    made = operation.host(*arrays, **dict(attributes))
+    if isinstance(made, (list, tuple)):
+        return tuple([Tensor(np.asarray(m)) for m in made])
+    return Tensor(np.asarray(made))
 
 
 def _fold(operation, inputs, avals, attributes):
@@ -186,7 +193,7 @@ def _fold(operation, inputs, avals, attributes):
             arrays.append(np.asarray(value.array if hasattr(value, "array") else value, a.dtype))
     if not any(i.__class__ is Tensor for i in inputs):
         return None
-    return Tensor(np.asarray(operation.host(*arrays, **dict(attributes))))
+    return _on_host(operation, arrays, attributes)
 
 
 def _run_now(operation, inputs, attributes):

@@ -52,6 +52,24 @@ def binary(name, fn, summary, host=None, dtype=None):
     return public
 
 
+def with_text(recorded):
+    """Let an operation take string tensors too: they go through its NumPy twin, at once."""
+
+    def call(*inputs, **attributes):
+        try:
+            return recorded(*inputs, **attributes)
+        except InvalidArgumentError:
+            if not any(is_string(x) for x in inputs):
+                raise
+        made = recorded.host(*[host_value(engine.convert_to_tensor(x), recorded.name) for x in inputs], **attributes)
+        if isinstance(made, (list, tuple)):
+            return tuple(engine.Tensor(np.asarray(m, object)) for m in made)
+        return engine.Tensor(np.asarray(made, object))
+
+    call.op = recorded
+    return call
+
+
 def tensor(x, dtype=None):
     """Return `x` if it is a tensor, a variable or symbolic, else convert it."""
     if dtype is None and hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (np.ndarray, np.generic)):

@@ -19,7 +19,7 @@ from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine import op
-from fitloom.ops.calling import alike, as_boolean, host_value, joined, static_axis, static_int, static_ints, tensor
+from fitloom.ops.calling import alike, as_boolean, host_value, joined, static_axis, static_int, static_ints, tensor, with_text
 
 # ---- what a shape is
 
@@ -79,6 +79,7 @@ def ensure_shape(x, shape, name=None):
 # ---- same elements, other shape
 
 
+@with_text
 @op(name="reshape", host=lambda x, *, shape: np.reshape(x, shape))
 def _reshape(x, *, shape):
     try:
@@ -98,6 +99,7 @@ def reshape(tensor, shape, name=None):
     return _reshape(tensor, shape=static_ints(shape))
 
 
+@with_text
 @op(name="expand_dims", host=lambda x, *, axis: np.expand_dims(x, axis))
 def _expand_dims(x, *, axis):
     return jnp.expand_dims(x, axis)
@@ -108,6 +110,7 @@ def expand_dims(input, axis, name=None):
     return _expand_dims(input, axis=static_axis(axis))
 
 
+@with_text
 @op(name="squeeze", host=lambda x, *, axis: np.squeeze(x, axis))
 def _squeeze(x, *, axis):
     for one in () if axis is None else (axis,) if isinstance(axis, int) else axis:
@@ -123,7 +126,8 @@ def squeeze(input, axis=None, name=None):
     return _squeeze(input, axis=None if axis == () else axis)
 
 
-@op(name="transpose")
+@with_text
+@op(name="transpose", host=lambda x, *, perm: np.transpose(x, perm))
 def _transpose(x, *, perm):
     return jnp.transpose(x, perm)
 
@@ -139,7 +143,8 @@ def transpose(a, perm=None, conjugate=False, name=None):
     return (_conjugate_transpose if conjugate else _transpose)(a, perm=perm)
 
 
-@op(name="broadcast_to")
+@with_text
+@op(name="broadcast_to", host=lambda x, *, shape: np.broadcast_to(x, shape).copy())
 def _broadcast_to(x, *, shape):
     given = (1,) * (len(shape) - x.ndim) + tuple(x.shape)
     return jnp.broadcast_to(x, tuple(g if s == -1 else s for s, g in zip(shape, given, strict=True)))
@@ -153,6 +158,7 @@ def broadcast_to(input, shape, name=None):
 # ---- putting together and taking apart
 
 
+@with_text
 @op(name="concat", same_dtype=True, host=lambda *values, axis: np.concatenate(values, axis))
 def _concat(*values, axis):
     try:
@@ -171,6 +177,7 @@ def concat(values, axis, name=None):
     return _concat(*joined("concat", values), axis=static_axis(axis))
 
 
+@with_text
 @op(name="stack", same_dtype=True, host=lambda *values, axis: np.stack(values, axis))
 def _stack(*values, axis):
     if builtins.any(v.shape != values[0].shape for v in values):
@@ -189,7 +196,8 @@ def stack(values, axis=0, name=None):
 parallel_stack = stack
 
 
-@op(name="split")
+@with_text
+@op(name="split", host=lambda x, *, sizes, axis: np.split(x, np.cumsum(sizes)[:-1], axis))
 def _split(x, *, sizes, axis):
     points = np.cumsum((0, *sizes))
     return tuple(lax.slice_in_dim(x, int(a), int(b), axis=axis % x.ndim)
@@ -215,7 +223,8 @@ def split(value, num_or_size_splits, axis=0, num=None, name=None):
     return list(_split(value, sizes=sizes, axis=axis))
 
 
-@op(name="unstack")
+@with_text
+@op(name="unstack", host=lambda x, *, axis: [np.take(x, i, axis) for i in builtins.range(x.shape[axis])])
 def _unstack(x, *, axis):
     return tuple(lax.index_in_dim(x, i, axis % x.ndim, keepdims=False) for i in builtins.range(x.shape[axis]))
 
@@ -228,6 +237,7 @@ def unstack(value, num=None, axis=0, name=None):
     return list(_unstack(value, axis=axis))
 
 
+@with_text
 @op(name="tile", host=lambda x, *, multiples: np.tile(x, multiples))
 def _tile(x, *, multiples):
     return jnp.tile(x, multiples)
@@ -238,7 +248,8 @@ def tile(input, multiples, name=None):
     return _tile(input, multiples=static_ints(multiples))
 
 
-@op(name="repeat")
+@with_text
+@op(name="repeat", host=lambda x, *, repeats, axis: np.repeat(x, repeats, axis))
 def _repeat(x, *, repeats, axis):
     counts = repeats if isinstance(repeats, int) else np.asarray(repeats)
     if not isinstance(repeats, int) and len(repeats) == 1:
@@ -279,7 +290,8 @@ def pad(tensor, paddings, mode="CONSTANT", constant_values=0, name=None):
 # ---- order
 
 
-@op(name="reverse")
+@with_text
+@op(name="reverse", host=lambda x, *, axis: np.flip(x, axis))
 def _reverse(x, *, axis):
     return jnp.flip(x, axis)
 
@@ -394,7 +406,8 @@ def depth_to_space(input, block_size, data_format="NHWC", name=None):
 # ---- choosing between two
 
 
-@op(name="where")
+@with_text
+@op(name="where", host=np.where)
 def _where(condition, x, y):
     return jnp.where(condition, x, y)
 
