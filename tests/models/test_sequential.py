@@ -24,7 +24,7 @@ def test_deferred():
     model = keras.Sequential([layers.Dense(3), layers.Dense(2)])
     assert not model.built and model.weights == []
     with pytest.raises(AttributeError, match="no defined"):
-        model.output_shape  # noqa: B018
+        model.output_shape
     assert model(np.ones((5, 4))).shape == (5, 2)
     assert model.built and len(model.weights) == 4
     assert model(np.ones((7, 4))).shape == (7, 2)

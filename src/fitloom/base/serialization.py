@@ -83,7 +83,7 @@ def serialize_keras_object(obj):
     special = _serialize_special(obj)
     if special is not None:
         return special if special is not _NONE else None
-    if isinstance(obj, type) or isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)):
+    if isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)):
         return _serialize_function(obj)
     if callable(obj) and registry.builtin_name(obj) and not hasattr(obj, "get_config"):
         return _serialize_function(obj)

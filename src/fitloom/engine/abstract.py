@@ -38,8 +38,8 @@ def abstract_call(fn, args=(), kwargs=None):
         second, _ = _shapes(fn, args, kwargs, symbols, _SIZES[1])
     else:
         second = first
-    results = iter([KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape)), dtype=dtypes.name_of(a.dtype))
-                    for a, b in zip(first, second)])
+    shapes = [tuple(m if m == n else None for m, n in zip(a.shape, b.shape)) for a, b in zip(first, second)]
+    results = iter([KerasTensor(shape, dtype=dtypes.name_of(a.dtype)) for shape, a in zip(shapes, first)])
     return nest.map_structure(lambda leaf: next(results) if leaf is _ARRAY else leaf, structure)
 
 

@@ -8,8 +8,8 @@ from fitloom.base.nest import map_structure as map_structure
 from fitloom.base.nest import map_structure_up_to as map_structure_up_to
 from fitloom.base.nest import pack_sequence_as as pack_sequence_as
 
-__all__ = ["assert_same_structure", "flatten", "flatten_with_path", "is_nested", "lists_to_tuples", "map_shape_structure",
-           "map_structure", "map_structure_up_to", "pack_sequence_as"]
+__all__ = ["assert_same_structure", "flatten", "flatten_with_path", "is_nested", "lists_to_tuples",
+           "map_shape_structure", "map_structure", "map_structure_up_to", "pack_sequence_as"]
 
 
 def lists_to_tuples(structure):

@@ -208,7 +208,7 @@ def is_symbolic(structure) -> bool:
     return any(isinstance(x, KerasTensor) for x in nest.flatten(structure))
 
 
-def _walk(inputs, outputs):
+def walk(inputs, outputs):
     """Return (nodes, inputs before users; {operation: order in which the walk from the outputs met it})."""
     given = {id(x) for x in inputs}
     finished, in_progress, ordered, indices = set(), set(), [], {}
@@ -270,7 +270,7 @@ class Graph:
                       for node in self.nodes_by_depth[depth] if not node.is_input]
 
     def _sort(self):
-        ordered, indices = _walk(self.inputs, self.outputs)
+        ordered, indices = walk(self.inputs, self.outputs)
         in_graph = set(ordered)
         node_depth, operation_depth = {}, {}
         for node in reversed(ordered):
@@ -307,8 +307,8 @@ class Graph:
                 raise ValueError(
                     f"Output with path `{'.'.join(str(p) for p in path)}` is not connected to `inputs`. Graph "
                     f"disconnected: cannot find parent for tensor {missing}"
-                    f"{f' at operation {node.operation.name!r}' if node else ''}: it does not come from the given inputs "
-                    f"{[i.name for i in self.inputs]}.")
+                    f"{f' at operation {node.operation.name!r}' if node else ''}: it does not come from the given "
+                    f"inputs {[i.name for i in self.inputs]}.")
         counts = collections.Counter(operation.name for operation in self.operations)
         for name, count in counts.items():
             if count > 1:

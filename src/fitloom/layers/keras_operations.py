@@ -120,7 +120,7 @@ serialization.describers.append(_describe)
 def from_keras(config):
     """Return the operation that a layer's configuration describes, or None if it describes something else."""
     module = config.get("module")
-    if not isinstance(module, str) or not (module.startswith("keras.src.ops.") or module.startswith("keras.ops")) or \
+    if not isinstance(module, str) or not module.startswith(("keras.src.ops.", "keras.ops")) or \
             config["class_name"] == "OpNode":
         return None
     return KerasOperation(module, config["class_name"], serialization.deserialize_keras_object(config["config"]))

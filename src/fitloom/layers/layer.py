@@ -24,7 +24,8 @@ def _guarded_build(build):
     @functools.wraps(build)
     def guarded(self, *args, **kwargs):
         if self.__dict__.get("_building"):          # super().build() inside a subclass's build
-            return build(self, *args, **kwargs)
+            build(self, *args, **kwargs)
+            return
         self._check_super_called()
         state = self.__dict__
         state["_building"] = True
@@ -276,8 +277,8 @@ class Layer(LayerCalls):
 
     # ---- making weights and losses
 
-    def add_weight(self, *args, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
-                   constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
+    def add_weight(self, *args, shape=None, initializer=None, dtype=None, trainable=True, autocast=True,
+                   regularizer=None, constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
         """Make a variable that belongs to the layer.
 
         Args:

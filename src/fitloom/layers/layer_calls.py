@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a layer is called: arguments become tensors, weights are made, masks and `training` travel, shapes are inferred."""
+"""How a layer is called: arguments become tensors, masks and `training` travel, shapes are inferred."""
 import warnings
 
 from fitloom import engine, ops

@@ -126,7 +126,7 @@ class TrackedList(list):
     def extend(self, values):
         super().extend([self._in(v) for v in values])
 
-    def __iadd__(self, values):
+    def __iadd__(self, values):  # type: ignore[misc]
         self.extend(values)
         return self
 

@@ -5,7 +5,7 @@ from fitloom.base import nest, serialization
 from fitloom.layers.graph import Operation
 from fitloom.layers.input_layer import Input, InputLayer
 from fitloom.layers.layer import Layer
-from fitloom.models.functional import _make_layer
+from fitloom.models.functional import make_layer
 from fitloom.models.model import Model
 from fitloom.models.sequential import Sequential
 
@@ -44,8 +44,8 @@ def clone_model(model, input_tensors=None, clone_function=None, call_function=No
         return _clone_functional(model, input_tensors, _cloner(function, call_function, recursive, cache),
                                  call_function)
     if recursive or clone_function is not None or call_function is not None:
-        raise ValueError("Arguments clone_function, call_function and recursive are only supported for Sequential models "
-                         f"or Functional models. Received model of type '{type(model).__name__}'.")
+        raise ValueError("Arguments clone_function, call_function and recursive are only supported for Sequential "
+                         f"models or Functional models. Received model of type '{type(model).__name__}'.")
     if input_tensors is not None:
         raise ValueError("Argument `input_tensors` is only supported for Sequential or Functional models. "
                          f"Received model of type '{type(model).__name__}'.")
@@ -113,7 +113,7 @@ def _clone_functional(model, input_tensors, clone, call_function):
         if isinstance(operation, Layer):
             copy = clone(operation)
         else:
-            copy = _make_layer(serialization.serialize_keras_object(operation), None)
+            copy = make_layer(serialization.serialize_keras_object(operation), None)
         if not isinstance(copy, Operation):
             raise ValueError(f"clone_function must return a layer, but returned {copy!r} for '{operation.name}'.")
         if call_function is not None and isinstance(operation, Layer):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model made of symbolic inputs and outputs takes its inputs, is cut out of a larger graph, and is written down."""
+"""How a model made of symbolic tensors takes its inputs, is cut out of a larger graph, and is written down."""
 import copy
 import warnings
 
@@ -7,7 +7,7 @@ from fitloom import engine, ops
 from fitloom.base import dtypes, nest, serialization
 from fitloom.layers import keras_operations, masks
 from fitloom.layers.call_signature import is_tensor
-from fitloom.layers.graph import Graph, KerasHistory, Node, Operation, _walk
+from fitloom.layers.graph import Graph, Node, Operation, walk
 from fitloom.layers.input_layer import Input, InputLayer
 from fitloom.layers.input_spec import InputSpec
 
@@ -47,7 +47,7 @@ def _starts_graph(x):
 def _clone_between(inputs, outputs):
     """Copy the nodes between `inputs` and `outputs`, with new Inputs for inputs that layers made."""
     flat_inputs, flat_outputs = nest.flatten(inputs), nest.flatten(outputs)
-    nodes, _ = _walk(flat_inputs, flat_outputs)
+    nodes, _ = walk(flat_inputs, flat_outputs)
     copies, new_inputs = {}, []
     for x in flat_inputs:
         if _starts_graph(x):
@@ -128,8 +128,8 @@ def _as_tuples(structure):
 def _mismatch(wanted, inputs):
     expected = nest.map_structure(lambda x: x.name, wanted)
     received = nest.map_structure(
-        lambda x: "None" if x is None else f"Tensor(shape={tuple(x.shape)})" if hasattr(x, "shape") else type(x).__name__,
-        inputs)
+        lambda x: "None" if x is None else f"Tensor(shape={tuple(x.shape)})" if hasattr(x, "shape") else
+        type(x).__name__, inputs)
     return (f"The structure of `inputs` doesn't match the expected structure.\nExpected: {expected}\n"
             f"Received: inputs={received}")
 
@@ -262,7 +262,7 @@ def from_config(cls, config, custom_objects=None):
     name, trainable = config.pop("name", None), config.pop("trainable", None)
     created, waiting = {}, {}
     for layer_config in layer_configs:
-        layer = _make_layer(layer_config, custom_objects)
+        layer = make_layer(layer_config, custom_objects)
         created[layer_config["name"]] = layer
         nodes = layer_config.get("inbound_nodes") or []
         if nodes:
@@ -293,15 +293,10 @@ def from_config(cls, config, custom_objects=None):
         return type(key)(find(k) for k in key)
 
     more = {} if trainable is None else {"trainable": trainable}
-    return cls(inputs=find(_unwrap_single(input_layers)), outputs=find(_unwrap_single(output_layers)), name=name,
-               **more, **config)
+    return cls(inputs=find(input_layers), outputs=find(output_layers), name=name, **more, **config)
 
 
-def _unwrap_single(keys):
-    return keys
-
-
-def _make_layer(config, custom_objects):
+def make_layer(config, custom_objects):
     if not isinstance(config, dict) or "config" not in config or "class_name" not in config:
         raise ValueError("Expected a dictionary containing a 'config' key and a 'class_name' key for each layer. "
                          f"Received: {config!r}")
@@ -352,5 +347,3 @@ def _read_node(data, created):
         kwargs.pop("training", None)
     return args, kwargs
 
-
-__all__ = ["KerasHistory"]

@@ -168,8 +168,8 @@ class Model(TrainingMethods):
             elif "shapes_dict" in config:
                 self.build(**{name: _as_shapes(value) for name, value in shape.items()})
         except (ValueError, NotImplementedError, TypeError) as error:
-            warnings.warn(f"Model '{self.name}' could not be built from its configuration and has no weights until it is "
-                          f"called on data: {error}", stacklevel=2)
+            warnings.warn(f"Model '{self.name}' could not be built from its configuration and has no weights until it "
+                          f"is called on data: {error}", stacklevel=2)
 
     def compute_output_spec(self, inputs, *args, **kwargs):
         """Return symbolic outputs for symbolic inputs."""
@@ -208,8 +208,8 @@ class Model(TrainingMethods):
     def _check_input(self, spec, args, kwargs, first):
         wanted = self._graph.inputs_structure if self._is_functional else None
         if isinstance(wanted, dict) and not nest.is_nested(first) and len(wanted) > 1:
-            raise ValueError(f"Layer '{self.name}' expects {len(wanted)} named input(s) with keys {list(wanted)}, but it "
-                             "received a single tensor.")
+            raise ValueError(f"Layer '{self.name}' expects {len(wanted)} named input(s) with keys {list(wanted)}, but "
+                             "it received a single tensor.")
         if self._is_functional and nest.is_nested(first):
             if isinstance(first, dict) and not isinstance(wanted, dict):
                 return      # standardize_inputs finds the order, and says what is missing
@@ -409,7 +409,7 @@ def _saving():
         from fitloom import saving
         saving.save_model  # noqa: B018
     except (ImportError, AttributeError):
-        raise NotImplementedError("Saving is not implemented yet in this version: the room `saving` is missing.") from None
+        raise NotImplementedError("Saving is not implemented yet in this version.") from None
     return saving
 
 

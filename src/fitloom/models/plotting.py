@@ -2,7 +2,6 @@
 """`plot_model`: a model's graph as a picture, drawn by Graphviz (an extra: `pip install pydot`, and Graphviz)."""
 import os
 
-from fitloom.layers.graph import Operation
 from fitloom.models.model import Model
 from fitloom.models.sequential import Sequential
 
@@ -91,7 +90,7 @@ def _edges(model, steps):
                               for x in node.input_tensors))
 
 
-def _label(step: Operation, shows):
+def _label(step, shows):
     """An HTML-like label: the name and class, then a row of what else was asked for."""
     kind = getattr(step, "summary_name", None) or type(step).__name__
     title = f"<b>{step.name}</b> ({kind})" if shows["names"] else f"<b>{kind}</b>"

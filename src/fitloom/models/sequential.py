@@ -11,7 +11,7 @@ from fitloom.layers.call_signature import is_shape, signature_of
 from fitloom.layers.graph import Graph
 from fitloom.layers.input_layer import InputLayer
 from fitloom.layers.layer import Layer
-from fitloom.models.functional import _make_layer
+from fitloom.models.functional import make_layer
 from fitloom.models.model import Model
 
 KerasTensor = engine.KerasTensor
@@ -240,7 +240,7 @@ class Sequential(Model):
         model = cls(name=config["name"])
         with registry.custom_object_scope(custom_objects):
             for layer_config in config["layers"]:
-                model.add(_make_layer(layer_config, custom_objects))
+                model.add(make_layer(layer_config, custom_objects))
         shape = config.get("build_input_shape")
         if model._graph is None and isinstance(shape, (list, tuple)) and is_shape(shape):
             model.build(tuple(shape))

@@ -85,7 +85,8 @@ def print_summary(model, line_length=None, positions=None, print_fn=None, expand
         alignment = ["left", "left", "right"]
     else:
         width, positions = 108, positions or [0.3, 0.56, 0.74, 1.0]
-        header, alignment = ["Layer (type)", "Output Shape", "Param #", "Connected to"], ["left", "left", "right", "left"]
+        header = ["Layer (type)", "Output Shape", "Param #", "Connected to"]
+        alignment = ["left", "left", "right", "left"]
     if show_trainable:
         width, positions = width + 12, [p * 0.90 for p in positions] + [1.0]
         header.append("Trainable")
@@ -141,7 +142,8 @@ def _connections(model, layer):
 
 def _print(model, table, print_fn):
     quiet = print_fn is not None or not config.is_interactive_logging_enabled()
-    console = rich.console.Console(highlight=False, **({"force_terminal": False, "color_system": None} if quiet else {}))
+    options = {"force_terminal": False, "color_system": None} if quiet else {}
+    console = rich.console.Console(highlight=False, **options)
     if quiet:
         console.begin_capture()
     console.print(_bold(f'Model: "{rich.markup.escape(model.name)}"'))
