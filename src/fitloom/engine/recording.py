@@ -86,7 +86,7 @@ def record(operation, inputs, attributes=()):
                 else:
                     tensor = convert_to_tensor(value, dtype_hint=like)
                     slots[i], avals[i] = trace.slot(tensor), tensor.aval
-        if operation.host is not None and not trace.inline:
+        if operation.host is not None:
             folded = _fold(operation, inputs, avals, attributes)
             if folded is not None:
                 return folded
