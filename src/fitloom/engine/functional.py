@@ -128,7 +128,7 @@ class StepProgram:
     def __init__(self, fn, variables, fetch=None, donate=True):
         self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
         self.donate, self._jitted, self._loop = donate, None, None
-        self.compiled = 0
+        self.compiled, self.running = 0, False
 
     # -- the loan
 
@@ -157,7 +157,11 @@ class StepProgram:
     def flush(self):
         """Give the state back to the variables."""
         with LOCK:
-            if self.values is not None:
+            if self.running:
+                # asked by code that the trace runs outside of itself: it may look, but the loan goes on
+                for store, value in zip(self.pure.stores, self.values):
+                    store.value = value
+            elif self.values is not None:
                 for store, value in zip(self.pure.stores, self.values):
                     store.value, store.writer = value, None
                 self.values = None
@@ -189,13 +193,17 @@ class StepProgram:
                               donate_argnums=(0,) if self.donate else ())
             setattr(self, name, program)
         try:
+            self.running = True
             logs, self.values = program(self.values, *arguments)
+            self.running = False
             return logs
         except MoreVariables as more:
+            self.running = False
             self.flush()
             self.pure.stores += [store for store in more.stores if store not in self.pure.stores]
             return self._execute(name, *arguments)
         except BaseException:
+            self.running = False
             # a failed trace leaves the buffers alone; a failed run may have consumed them
             if self.values is not None and any(getattr(v, "is_deleted", bool)() for v in self.values):
                 self.values = None
