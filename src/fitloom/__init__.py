@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 # Namespaces: modules or rooms under fitloom/ with the name users know.
 _NAMESPACES = """
-    audio autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental feature_column
-    image initializers io keras linalg lookup math mlir nest nn ops profiler quantization queue ragged random raw_ops
-    saved_model sets signal sparse strings summary sysconfig test tpu train types version
+    autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image initializers io
+    keras linalg lookup losses math metrics nest nn ops optimizers profiler ragged random saved_model signal sparse
+    strings summary test train version
 """.split()
 
 # Root names, by the module they come from.
@@ -44,7 +44,7 @@ _ROOMS = {
         constant_initializer ones_initializer random_normal_initializer random_uniform_initializer zeros_initializer
     """,
     "fitloom.ops": """
-        Assert OptionalSpec RaggedTensor RaggedTensorSpec SparseTensor SparseTensorSpec abs acos acosh add add_n argmax
+        Assert RaggedTensor RaggedTensorSpec SparseTensor SparseTensorSpec abs acos acosh add add_n argmax
         argmin argsort as_string asin asinh assert_equal assert_greater assert_less assert_rank atan atan2 atanh
         batch_to_space bitcast boolean_mask broadcast_dynamic_shape broadcast_static_shape broadcast_to cast
         clip_by_global_norm clip_by_norm clip_by_value complex concat constant cos cosh cumsum divide dynamic_partition
@@ -53,12 +53,12 @@ _ROOMS = {
         identity identity_n less less_equal linspace logical_and logical_not logical_or make_ndarray
         make_tensor_proto matmul matrix_square_root maximum meshgrid minimum multiply negative norm not_equal one_hot
         ones ones_like pad parallel_stack pow range rank realdiv reduce_all reduce_any reduce_logsumexp reduce_max
-        reduce_mean reduce_min reduce_prod reduce_sum register_tensor_conversion_function repeat reshape reverse
+        reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse
         reverse_sequence roll round saturate_cast scalar_mul scatter_nd searchsorted sequence_mask shape shape_n
         sigmoid sign sin sinh size slice sort space_to_batch space_to_batch_nd split sqrt square squeeze stack
         strided_slice subtract tan tanh tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min
-        tensor_scatter_nd_sub tensor_scatter_nd_update tensordot tile timestamp transpose truediv truncatediv
-        truncatemod type_spec_from_value unique unique_with_counts unravel_index unstack where zeros zeros_like
+        tensor_scatter_nd_sub tensor_scatter_nd_update tensordot tile transpose truediv truncatediv
+        truncatemod unique unique_with_counts unravel_index unstack where zeros zeros_like
     """,
 }
 

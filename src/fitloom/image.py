@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.image`: images. Names only."""
 
+from fitloom.data.images import (
+    decode_bmp as decode_bmp,
+    decode_gif as decode_gif,
+    decode_image as decode_image,
+    decode_jpeg as decode_jpeg,
+    decode_png as decode_png,
+    encode_jpeg as encode_jpeg,
+    encode_png as encode_png,
+    extract_jpeg_shape as extract_jpeg_shape,
+    is_jpeg as is_jpeg,
+)
 from fitloom.ops.image import (
     ResizeMethod as ResizeMethod,
     adjust_brightness as adjust_brightness,

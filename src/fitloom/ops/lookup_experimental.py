@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.lookup.experimental`. Names only."""
+
+from fitloom.ops.lookup_tables import MutableHashTable as MutableHashTable
+
+DenseHashTable = MutableHashTable
