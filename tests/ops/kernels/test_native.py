@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The native library: thousands of random shapes against NumPy, its errors, its fallbacks, its build."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fitloom.ops.kernels import convolution, dense, platform, recurrent
+from fitloom.ops.kernels.native import build, library
+from reference import kernels as reference
+
+jax.config.update("jax_enable_x64", True)
+
+needs_native = pytest.mark.skipif(not platform.native_enabled(), reason="no native kernels here")
+
+
+def _random_convolution(rng, depthwise):
+    """Random shapes and settings of a convolution, as NumPy arrays and keyword arguments."""
+    ndim = int(rng.integers(1, 4))
+    groups = int(rng.choice([1, 1, 1, 2, 3]))
+    if depthwise:
+        groups = channels = int(rng.integers(1, 70))
+        filters = channels
+    else:
+        channels = groups * int(rng.integers(1, 36 if ndim < 3 else 10))
+        filters = groups * int(rng.integers(1, 80 if ndim < 3 else 20))
+    kernel = rng.integers(1, 9 if ndim == 1 else 4, ndim)
+    strides, dilation = rng.integers(1, 4, ndim), rng.integers(1, 4, ndim)
+    widths = (kernel - 1) * dilation + 1
+    sizes = rng.integers(widths, widths + (12 if ndim < 3 else 4))
+    kind = rng.integers(0, 3)
+    if kind == 0:
+        pads = reference.same_pads(sizes, kernel, strides, dilation)
+    else:
+        pads = [(0, 0)] * ndim if kind == 1 else [tuple(p) for p in rng.integers(-1, 4, (ndim, 2))]
+    counts = reference.conv_counts(sizes, kernel, strides, pads, dilation)
+    if min(counts) < 1:
+        return _random_convolution(rng, depthwise)
+    batch = int(rng.integers(1, 7))
+    x = rng.normal(size=(batch, *sizes, channels)).astype("float32")
+    w = rng.normal(size=(*kernel, channels // groups, filters)).astype("float32")
+    dy = rng.normal(size=(batch, *counts, filters)).astype("float32")
+    geometry = {"strides": _ints(strides), "dilation": _ints(dilation), "groups": groups}
+    return x, w, dy, [tuple(map(int, p)) for p in pads], geometry
+
+
+def _ints(values):
+    return tuple(int(v) for v in values)
+
+
+@needs_native
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_convolutions_of_random_shapes(depthwise, seed):
+    rng = np.random.default_rng(seed)
+    # Many shapes in one program: XLA compiles a hundred calls as fast as one convolution of its own.
+    cases = [_random_convolution(rng, depthwise) for _ in range(120)]
+
+    def run(arrays):
+        results = []
+        for (x, w, dy), (_, _, _, pads, g) in zip(arrays, cases):
+            settings = {k: v for k, v in g.items() if not (depthwise and k == "groups")}
+            settings["lows"] = tuple(low for low, _ in pads)
+            kind = "_depthwise_" if depthwise else "_"
+            forward, input_gradient, weight_gradient = (
+                getattr(convolution, kind + name) for name in ("forward", "input_gradient", "weight_gradient")
+            )
+            results.append(
+                (
+                    forward(x, w, sizes=dy.shape[1:-1], **settings),
+                    input_gradient(w, dy, sizes=x.shape[1:-1], **settings),
+                    weight_gradient(x, dy, sizes=w.shape[:-2], **settings),
+                )
+            )
+        return results
+
+    results = jax.jit(run)([case[:3] for case in cases])
+    for (x, w, dy, pads, g), actual in zip(cases, results):
+        expected = (reference.conv(x, w, pads=pads, **g), *reference.conv_gradients(x, w, dy, pads=pads, **g))
+        for name, a, e in zip(("y", "dx", "dw"), actual, expected):
+            message = f"{name} of x {x.shape}, w {w.shape}, pads {pads}, {g}"
+            assert a.shape == e.shape, message
+            scale = np.abs(e).max(initial=1e-3)
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=message)
+
+
+@needs_native
+def test_recurrent_layers_of_random_shapes(rng):
+    cases = []
+    for number in range(60):
+        batch, time, features, units = (int(rng.integers(1, n)) for n in (20, 8, 9, 70))
+        gates = 4 if number % 2 else 3
+        mask = rng.random((batch, time)) > 0.4 if number % 3 else None
+        x = rng.normal(size=(batch, time, features))
+        states = [rng.normal(size=(batch, units)) for _ in range(gates - 2)]
+        kernel = rng.normal(size=(features, gates * units))
+        recurrent_kernel = rng.normal(size=(units, gates * units)) / np.sqrt(units)
+        bias = rng.normal(size=(gates * units,) if gates == 4 else (2, gates * units))
+        cases.append((mask, [x, *states, kernel, recurrent_kernel, bias]))
+
+    def run(all_arguments):
+        results = []
+        for (mask, _), arguments in zip(cases, all_arguments):
+            layer = recurrent.lstm if len(arguments) == 6 else recurrent.gru
+            results.append(layer(*arguments, mask=None if mask is None else jnp.asarray(mask)))
+        return results
+
+    results = jax.jit(run)([[jnp.asarray(a, "float32") for a in arguments] for _, arguments in cases])
+    for (mask, arguments), actual in zip(cases, results):
+        layer = reference.lstm if len(arguments) == 6 else reference.gru
+        expected = layer(*arguments, mask=mask)
+        for a, e in zip(actual, expected):
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5, err_msg=str([x.shape for x in arguments]))
+
+
+@needs_native
+def test_dense_gradients_of_random_shapes(rng):
+    shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(80)]
+    pairs = [(rng.normal(size=(n, i)), rng.normal(size=(n, o))) for n, i, o in shapes]
+
+    def run(pairs):
+        return [dense._weight_gradients(x, dy) for x, dy in pairs]
+
+    results = jax.jit(run)([(jnp.asarray(x, "float32"), jnp.asarray(dy, "float32")) for x, dy in pairs])
+    for (x, dy), (dw, db) in zip(pairs, results):
+        np.testing.assert_allclose(dw, x.T @ dy, rtol=1e-4, atol=2e-4, err_msg=f"{x.shape} {dy.shape}")
+        np.testing.assert_allclose(db, dy.sum(0), rtol=1e-4, atol=2e-4)
+
+
+@needs_native
+def test_no_data_and_no_time_steps():
+    x, w = jnp.zeros((0, 5, 5, 3), "float32"), jnp.ones((3, 3, 3, 4), "float32")
+    assert convolution.conv(x, w).shape == (0, 3, 3, 4)
+    gradient = jax.grad(lambda w: convolution.conv(x, w).sum())(w)
+    np.testing.assert_array_equal(gradient, np.zeros(w.shape))
+    h = jnp.ones((2, 4), "float32")
+    y, last_h, last_c = recurrent.lstm(jnp.zeros((2, 0, 3), "float32"), h, h, jnp.ones((3, 16), "float32"),
+                                       jnp.ones((4, 16), "float32"), None)
+    assert y.shape == (2, 0, 4)
+    np.testing.assert_array_equal(last_h, h)
+    np.testing.assert_array_equal(last_c, h)
+
+
+@needs_native
+def test_not_a_number_is_not_hidden():
+    x = jnp.ones((1, 4, 2), "float32").at[0, 1, 0].set(jnp.nan)
+    y = jax.jit(recurrent.lstm)(x, jnp.zeros((1, 3), "float32"), jnp.zeros((1, 3), "float32"),
+                                jnp.ones((2, 12), "float32"), jnp.ones((3, 12), "float32"), None)[0]
+    assert not np.isnan(y[0, 0]).any()
+    assert np.isnan(y[0, 1:]).all()
+
+
+@needs_native
+def test_wrong_shapes_are_reported_and_not_run():
+    x, w = jnp.zeros((1, 5, 5, 3), "float32"), jnp.zeros((3, 3, 4, 8), "float32")
+    result = jax.ShapeDtypeStruct((1, 3, 3, 8), "float32")
+    settings = {"strides": (1, 1), "lows": (0, 0), "dilations": (1, 1), "groups": 1}
+    with pytest.raises(Exception, match="conv_forward: channels of the kernel"):
+        jax.jit(lambda x, w: library.call("conv_forward", result, x, w, **settings))(x, w).block_until_ready()
+
+
+@needs_native
+def test_the_same_bits_in_every_run(rng):
+    x = jnp.asarray(rng.normal(size=(16, 20, 20, 8)), "float32")
+    w = jnp.asarray(rng.normal(size=(3, 3, 8, 16)), "float32")
+    gradient = jax.jit(jax.grad(lambda w: (convolution.conv(x, w) ** 2).sum()))
+    first = np.asarray(gradient(w))
+    for _ in range(10):
+        np.testing.assert_array_equal(gradient(w), first)
+
+
+_IN_A_PROCESS = """
+import jax, numpy as np, jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from fitloom.ops.kernels import convolution, platform, recurrent, normalization, pooling
+rng = np.random.default_rng(0)
+x, w = rng.normal(size=(8, 9, 9, 4)).astype('f4'), rng.normal(size=(3, 3, 4, 8)).astype('f4')
+seq, h, k, r = (rng.normal(size=s).astype('f4') for s in [(8, 4, 3), (8, 5), (3, 20), (5, 20)])
+
+def loss(w, k, x, seq, h):
+    y = pooling.max_pool(convolution.conv(x, w, 1, 'same'), 2)
+    y = normalization.batch_norm_training(y, None, None, (0, 1, 2), 1e-3)[0]
+    return (y ** 3).mean() + (recurrent.lstm(seq, h, h, k, r, None)[0] ** 2).mean()
+"""
+
+
+def _run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _IN_A_PROCESS + code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_sharded_programs_are_plain_xla_and_right():
+    result = _run(
+        """
+mesh = Mesh(np.array(jax.devices()), ('batch',), axis_types=(AxisType.Auto,))
+split, whole = NamedSharding(mesh, P('batch')), NamedSharding(mesh, P())
+expected = jax.jit(jax.grad(loss, (0, 1)))(w, k, x, seq, h)
+places = (whole, whole, split, split, split)
+step = jax.jit(jax.grad(loss, (0, 1)))
+arguments = [jax.device_put(a, p) for a, p in zip((w, k, x, seq, h), places)]
+assert 'fitloom' not in step.lower(*arguments).as_text()
+for a, e in zip(step(*arguments), expected): np.testing.assert_allclose(a, e, rtol=2e-4, atol=1e-5)
+for check in (True, False):
+    mapped = jax.shard_map(
+        lambda x, w: jax.lax.pmean(jax.grad(lambda w: (convolution.conv(x, w) ** 2).mean())(w), 'batch'),
+        mesh=mesh, in_specs=(P('batch'), P()), out_specs=P(), check_vma=check)
+    e = jax.grad(lambda w: (convolution.conv(x, w) ** 2).mean())(w)
+    # With check_vma JAX itself sums the gradient of the replicated w over the devices, before pmean.
+    np.testing.assert_allclose(jax.jit(mapped)(x, w), e * (4 if check else 1), rtol=2e-4, atol=1e-5)
+explicit = Mesh(np.array(jax.devices()), ('batch',), axis_types=(AxisType.Explicit,))
+with jax.set_mesh(explicit):
+    xs = jax.device_put(x, NamedSharding(explicit, P('batch')))
+    y = jax.jit(lambda x, w: convolution.conv(x, w))(xs, w)
+np.testing.assert_allclose(y, convolution.conv(x, w), rtol=1e-4, atol=1e-4)
+print('right')
+""",
+        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+    )
+    assert result.stdout.strip() == "right", result.stderr
+
+
+@needs_native
+@pytest.mark.parametrize("setting", [{"FITLOOM_NATIVE": "0"}, {"FITLOOM_NATIVE_LIBRARY": "/nowhere.so"}])
+def test_without_the_library_everything_runs_on_xla(setting):
+    result = _run(
+        """
+assert platform.native_instruction_set() == '' and not platform.native_enabled()
+text = jax.jit(jax.grad(loss, (0, 1))).lower(w, k, x, seq, h).as_text()
+print('fitloom' in text, float(loss(w, k, x, seq, h)) > 0)
+""",
+        **setting,
+    )
+    assert result.stdout.split() == ["False", "True"], result.stderr
+
+
+@needs_native
+def test_importing_starts_nothing():
+    result = _run(
+        """
+import jax._src.xla_bridge as bridge
+from fitloom.ops.kernels.native import library
+print(library.instruction_set.cache_info().currsize, len(bridge._backends))
+"""
+    )
+    assert result.stdout.split() == ["0", "0"], result.stderr
+
+
+@needs_native
+@pytest.mark.skipif(platform.native_instruction_set() != "avx512", reason="this processor has one version only")
+def test_the_avx2_version_computes_the_same():
+    result = _run(
+        """
+print(platform.native_instruction_set())
+fast = jax.jit(jax.grad(loss, (0, 1)))(w, k, x, seq, h)
+with platform.native(False):
+    plain = jax.jit(jax.grad(lambda *a: loss(*a), (0, 1)))(w, k, x, seq, h)
+for a, e in zip(fast, plain): np.testing.assert_allclose(a, e, rtol=2e-4, atol=1e-5)
+""",
+        FITLOOM_NATIVE_SET="avx2",
+    )
+    assert result.returncode == 0 and result.stdout.strip() == "avx2", result.stderr
+
+
+def test_a_missing_compiler_is_said(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="no C\\+\\+ compiler found"):
+        build.build(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_sanitizers_find_nothing(tmp_path):
+    """The random shapes once more, in a library built with AddressSanitizer and UBSan."""
+    path = build.build(tmp_path, sanitize="address,undefined")
+    runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    here = pathlib.Path(__file__)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(here), "-k", "random_shapes or no_data"],
+        env={
+            **os.environ,
+            "FITLOOM_NATIVE_LIBRARY": str(path),
+            "LD_PRELOAD": runtime.stdout.strip(),
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=here.parents[3],
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
