@@ -67,7 +67,7 @@ class AdamW(Adam):
                  ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
                  gradient_accumulation_steps=None, name=None, **kwargs):
         if weight_decay is None:
-            raise ValueError("AdamW needs a weight_decay (a number); use Adam for none.")
+            raise ValueError("Argument `weight_decay` must be a float. Received: weight_decay=None. Use Adam for none.")
         self._construct(locals())
 
 
@@ -113,7 +113,7 @@ class Nadam(Moments):
 
     def _make_slots(self, variables):
         super()._make_slots(variables)
-        self._product = self._new_variable(1.0, variables[0].dtype if variables else "float32", "u_product")
+        self._u_product = self._new_variable(1.0, variables[0].dtype if variables else "float32", "u_product")
         self._slot_positions = [[*places, len(self._variables) - 1] for places in self._slot_positions]
 
     def update_all(self, gradients, values, state, indices, rate, step):

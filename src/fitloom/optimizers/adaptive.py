@@ -133,9 +133,11 @@ class Ftrl(Optimizer):
         self._construct(locals())
         for setting in self.settings[1:5]:
             if getattr(self, setting) < 0:
-                raise ValueError(f"{setting} must be >= 0, but is {getattr(self, setting)}.")
+                raise ValueError(f"`{setting}` needs to be positive or zero. "
+                                 f"Received: {setting}={getattr(self, setting)}.")
         if learning_rate_power > 0:
-            raise ValueError(f"learning_rate_power must be <= 0, but is {learning_rate_power}.")
+            raise ValueError("`learning_rate_power` needs to be negative or zero. "
+                             f"Received: learning_rate_power={learning_rate_power}.")
 
     def slot_initializer(self, name):
         """Accumulators start at their given value."""

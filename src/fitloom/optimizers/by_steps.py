@@ -20,7 +20,7 @@ def apply(optimizer, gradients, variables, indices):
 
 
 def _improve(optimizer, gradients, variables):
-    gradients = _clip(optimizer, gradients)
+    gradients = clip(optimizer, gradients)
     rate = optimizer.learning_rate
     rate = rate.value_tensor() if getattr(type(rate), "is_variable", False) else rate
     if optimizer.weight_decay is not None:
@@ -31,7 +31,8 @@ def _improve(optimizer, gradients, variables):
         optimizer.update_step(gradient, variable, rate)
 
 
-def _clip(optimizer, gradients):
+def clip(optimizer, gradients):
+    """Return gradients clipped as the optimizer's settings say."""
     if optimizer.clipnorm:
         return [ops.clip_by_norm(g, optimizer.clipnorm) for g in gradients]
     if optimizer.global_clipnorm:

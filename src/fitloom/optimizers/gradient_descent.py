@@ -25,7 +25,7 @@ class SGD(Optimizer):
                  clipvalue=None, global_clipnorm=None, use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None,
                  loss_scale_factor=None, gradient_accumulation_steps=None, name=None, **kwargs):
         if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must lie in [0, 1], but is {momentum}.")
+            raise ValueError(f"`momentum` must be a float between [0, 1]. Received: momentum={momentum}")
         self._construct(locals())
 
     def slot_groups(self):
@@ -54,7 +54,8 @@ class Lion(Optimizer):
                  global_clipnorm=None, use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None,
                  loss_scale_factor=None, gradient_accumulation_steps=None, name=None, **kwargs):
         if not 0 < beta_1 <= 1:
-            raise ValueError(f"beta_1 must lie in (0, 1], but is {beta_1}; use SGD for no momentum.")
+            raise ValueError("Argument `beta_1` must be in the [0, 1] range. Otherwise, the optimizer degenerates to "
+                             f"SignSGD. Received: beta_1={beta_1}.")
         self._construct(locals())
 
     def rule(self, gradient, value, slots, rate, step):

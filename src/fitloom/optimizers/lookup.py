@@ -21,7 +21,7 @@ def deserialize(config, custom_objects=None):
 
 
 def get(identifier):
-    """Return an optimizer: a name gives one with default settings, a config or an Optimizer that one.
+    """Return an optimizer: None stays None, a name gives one with default settings, a config or an Optimizer that one.
 
     Args:
         identifier: a name ('adam', 'SGD'), a config dict or an Optimizer.
@@ -37,7 +37,7 @@ def get(identifier):
     if isinstance(identifier, Optimizer):
         return identifier
     found = identifiers.get("optimizer", identifier, "keras.optimizers")
-    if isinstance(found, Optimizer):
+    if found is None or isinstance(found, Optimizer):
         return found
     raise ValueError(f"An optimizer must be a name, a configuration or an Optimizer, but is {identifier!r} of type "
                      f"{type(identifier).__name__}.")

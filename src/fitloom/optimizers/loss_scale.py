@@ -9,6 +9,10 @@ from fitloom.optimizers.lookup import get
 from fitloom.optimizers.optimizer import Optimizer
 
 
+_OF_THE_INNER = ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay", "use_ema", "loss_scale_factor",
+                 "learning_rate", "gradient_accumulation_steps", "ema_momentum", "ema_overwrite_frequency")
+
+
 @registry.builtin("keras.optimizers")
 class LossScaleOptimizer(Optimizer):
     """Scale the loss so that float16 gradients do not vanish, and skip steps whose gradients overflow.
@@ -19,7 +23,7 @@ class LossScaleOptimizer(Optimizer):
     Args:
         inner_optimizer: the optimizer that does the work.
         initial_scale: where the scale begins.
-        dynamic: False keeps the scale as it is (TensorFlow 2's argument).
+        dynamic: True (TensorFlow 2's argument).
 
     Raises:
         ValueError: settings that belong to the inner optimizer.
@@ -37,14 +41,22 @@ class LossScaleOptimizer(Optimizer):
 
     def __init__(self, inner_optimizer, initial_scale=32768.0, dynamic_growth_steps=2000, name=None, dynamic=True,
                  **kwargs):
-        for key in ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay", "use_ema", "loss_scale_factor",
-                    "learning_rate", "gradient_accumulation_steps", "ema_momentum", "ema_overwrite_frequency"):
+        if not dynamic:
+            raise ValueError("LossScaleOptimizer scales dynamically only. For a fixed scale leave it out and set "
+                             "`loss_scale_factor` on the optimizer.")
+        for key in _OF_THE_INNER:
             if kwargs.pop(key, None):
-                raise ValueError(f"LossScaleOptimizer does not take {key}: give it to the inner optimizer.")
+                raise ValueError(f"LossScaleOptimizer does not take `{key}`: set it on the `inner_optimizer`.")
+        if kwargs:
+            raise ValueError("LossScaleOptimizer does not take the arguments: "
+                             f"{', '.join(f'`{key}`' for key in kwargs)}.")
         initial_scale = 32768.0 if initial_scale is None else initial_scale
         self.inner_optimizer = get(inner_optimizer)
+        if self.inner_optimizer is None:
+            raise ValueError("LossScaleOptimizer needs an inner optimizer.")
+        self.inner_optimizer.loss_scale_factor = None       # one scale is enough
         super().__init__(learning_rate=0.0, name=name, **kwargs)
-        self.initial_scale, self.dynamic, self._by_hand = float(initial_scale), bool(dynamic), False
+        self.initial_scale, self._by_hand = float(initial_scale), False
         self.dynamic_growth_steps = 2000 if dynamic_growth_steps is None else int(dynamic_growth_steps)
         self.step_counter = self.add_variable((), "zeros", "int32", name="step_counter")
         self.dynamic_scale = self.add_variable((), "ones", "float32", name="dynamic_scale")
@@ -133,8 +145,6 @@ class LossScaleOptimizer(Optimizer):
 
     def _adapted(self, finite, counter, scale, where):
         """Return (counter, scale) after a step."""
-        if not self.dynamic:
-            return counter, scale
         grown = counter + 1 >= self.dynamic_growth_steps
         return (where(finite, where(grown, 0 * counter, counter + 1), 0 * counter),
                 where(finite, where(grown, scale * 2.0, scale), scale / 2.0))
@@ -157,15 +167,15 @@ class LossScaleOptimizer(Optimizer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        settings = {"name": self.name,
-                    "inner_optimizer": serialization.serialize_keras_object(self.inner_optimizer),
-                    "initial_scale": self.initial_scale, "dynamic_growth_steps": self.dynamic_growth_steps}
-        return settings if self.dynamic else {**settings, "dynamic": False}
+        return {"name": self.name,
+                "inner_optimizer": serialization.serialize_keras_object(self.inner_optimizer),
+                "initial_scale": self.initial_scale, "dynamic_growth_steps": self.dynamic_growth_steps}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Return the optimizer that a configuration describes."""
         inner = config["inner_optimizer"]
+        config = {k: v for k, v in config.items() if k not in _OF_THE_INNER}    # older files hold their defaults
         if isinstance(inner, dict):
             inner = serialization.deserialize_keras_object(inner, custom_objects=custom_objects)
         return cls(**{**config, "inner_optimizer": inner})

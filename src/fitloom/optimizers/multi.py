@@ -9,11 +9,21 @@ from fitloom.optimizers.lookup import get
 from fitloom.optimizers.optimizer import Optimizer
 
 
+def _single(optimizer, message):
+    name = type(optimizer).__name__
+    if name in ("LossScaleOptimizer", "MultiOptimizer"):
+        raise ValueError(message.format(name))
+    return optimizer
+
+
 @registry.builtin("keras.optimizers")
 class OptimizerMap(collections.abc.MutableMapping):
     """Patterns of variable paths and the optimizers for them.
 
-    `map[path]` gives the optimizer of the first pattern that matches the whole path, else the default.
+    `map[path]` and `map(variable)` give the optimizer whose pattern matches the whole path, else the default.
+
+    Raises:
+        ValueError: a path matches two patterns; an optimizer that wraps others.
 
     Args:
         default_optimizer: for paths that match no pattern.
@@ -29,13 +39,20 @@ class OptimizerMap(collections.abc.MutableMapping):
     def __getitem__(self, path):
         if path in self._by_pattern:
             return self._by_pattern[path]
-        return next((o for pattern, o in self._by_pattern.items() if re.fullmatch(pattern, path)),
-                    self.default_optimizer)
+        found = [(pattern, o) for pattern, o in self._by_pattern.items() if re.fullmatch(pattern, path)]
+        if len(found) > 1:
+            raise ValueError(f"Path '{path}' matches several patterns of the OptimizerMap: "
+                             f"{', '.join(repr(pattern) for pattern, _ in found)}. Make the patterns exclude each other.")
+        return found[0][1] if found else self.default_optimizer
+
+    def __call__(self, variable):
+        """Return the optimizer of a variable, by its path."""
+        return self[getattr(variable, "path", None) or variable.name]
 
     def __setitem__(self, pattern, optimizer):
         if pattern in self._by_pattern:
             raise ValueError(f"Pattern '{pattern}' is in the OptimizerMap already; delete it first.")
-        self._by_pattern[pattern] = get(optimizer)
+        self._by_pattern[pattern] = _single(get(optimizer), "An OptimizerMap's optimizer cannot be {}.")
 
     def __delitem__(self, pattern):
         del self._by_pattern[pattern]
@@ -76,7 +93,9 @@ class MultiOptimizer(Optimizer):
     """
 
     def __init__(self, optimizer_map, loss_scale_factor=None, name=None):
-        if not isinstance(optimizer_map, OptimizerMap) and not callable(optimizer_map):
+        if isinstance(optimizer_map, Optimizer):
+            optimizer_map = OptimizerMap(optimizer_map)
+        if not callable(optimizer_map):
             raise ValueError("optimizer_map must be an OptimizerMap or a function of a variable, but is "
                              f"{optimizer_map!r}.")
         super().__init__(learning_rate=0.0, loss_scale_factor=loss_scale_factor, name=name)
@@ -95,6 +114,12 @@ class MultiOptimizer(Optimizer):
                 optimizer.loss_scale_factor = self.loss_scale_factor
         return found
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "loss_scale_factor":
+            for optimizer in self.__dict__.get("_optimizers", ()):
+                optimizer.loss_scale_factor = value
+
     def build(self, variables):
         """Choose an optimizer for each variable and make their state."""
         if self.built:
@@ -109,8 +134,8 @@ class MultiOptimizer(Optimizer):
                 key = (type(made), repr({**made.get_config(), "name": None}))
                 made = kinds.setdefault(key, made)
             else:
-                made = self.optimizer_map[getattr(variable, "path", None) or variable.name]
-            k = self._take(made)
+                made = self.optimizer_map(variable)
+            k = self._take(_single(made, "{} cannot be used inside a MultiOptimizer."))
             while len(counts) <= k:
                 counts.append([])
             self._home.append((k, len(counts[k])))

@@ -499,6 +499,12 @@ class Optimizer:
         self._excluded = (ids | (self._excluded[0] if self._excluded else set()), names)
         self.__dict__["_version"] += 1
 
+    def _clip_gradients(self, grads):
+        """Return gradients (tensors or None) clipped as the settings say."""
+        kept = by_steps.clip(self, [engine.convert_to_tensor(g) for g in grads if g is not None])
+        clipped = iter(kept)
+        return [None if g is None else next(clipped) for g in grads]
+
     def decay_of(self, variable):
         """Return the weight decay of one variable, or None."""
         return self.weight_decay
@@ -572,7 +578,8 @@ class Optimizer:
     def set_weights(self, weights):
         """Set the state; shapes must agree."""
         if not self.built:
-            raise ValueError("set_weights needs an optimizer that is built: call optimizer.build(variables).")
+            raise ValueError("You are calling set_weights() on an optimizer that has no variables yet. Call "
+                             "optimizer.build(variables) first.")
         if len(weights) != len(self.variables):
             raise ValueError(f"{self.name} has {len(self.variables)} state variables, but {len(weights)} values came.")
         for variable, value in zip(self.variables, weights):
@@ -645,7 +652,7 @@ def _check_arguments(given):
         _check_rate(given["learning_rate"])
     clips = {key: given[key] for key in ("clipnorm", "clipvalue", "global_clipnorm") if given[key] is not None}
     if len(clips) > 1:
-        raise ValueError(f"Only one of clipnorm, clipvalue and global_clipnorm can be set, but received {clips}.")
+        raise ValueError(f"Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: {clips}")
     for key, value in clips.items():
         if value < 0:
             raise ValueError(f"{key} must be >= 0, but is {value}.")
