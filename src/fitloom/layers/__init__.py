@@ -108,9 +108,60 @@ from fitloom.layers.pooling import (
     MaxPooling2D as MaxPooling2D,
     MaxPooling3D as MaxPooling3D,
 )
+from fitloom.layers.preprocessing_color import (
+    AutoContrast as AutoContrast,
+    Equalization as Equalization,
+    RandomBrightness as RandomBrightness,
+    RandomColorDegeneration as RandomColorDegeneration,
+    RandomColorJitter as RandomColorJitter,
+    RandomContrast as RandomContrast,
+    RandomGaussianBlur as RandomGaussianBlur,
+    RandomGrayscale as RandomGrayscale,
+    RandomHue as RandomHue,
+    RandomInvert as RandomInvert,
+    RandomPosterization as RandomPosterization,
+    RandomSaturation as RandomSaturation,
+    RandomSharpness as RandomSharpness,
+    Solarization as Solarization,
+)
+from fitloom.layers.preprocessing_encoding import (
+    CategoryEncoding as CategoryEncoding,
+    Discretization as Discretization,
+    HashedCrossing as HashedCrossing,
+    Hashing as Hashing,
+)
+from fitloom.layers.preprocessing_geometric import (
+    RandomElasticTransform as RandomElasticTransform,
+    RandomErasing as RandomErasing,
+    RandomPerspective as RandomPerspective,
+    RandomRotation as RandomRotation,
+    RandomShear as RandomShear,
+    RandomTranslation as RandomTranslation,
+    RandomZoom as RandomZoom,
+)
+from fitloom.layers.preprocessing_image import (
+    CenterCrop as CenterCrop,
+    Pipeline as Pipeline,
+    RandomCrop as RandomCrop,
+    RandomFlip as RandomFlip,
+    Resizing as Resizing,
+)
+from fitloom.layers.preprocessing_lookup import (
+    IntegerLookup as IntegerLookup,
+    StringLookup as StringLookup,
+)
+from fitloom.layers.preprocessing_mixing import (
+    AugMix as AugMix,
+    CutMix as CutMix,
+    MixUp as MixUp,
+    RandAugment as RandAugment,
+)
 from fitloom.layers.preprocessing_numeric import (
     Normalization as Normalization,
     Rescaling as Rescaling,
+)
+from fitloom.layers.preprocessing_text import (
+    TextVectorization as TextVectorization,
 )
 from fitloom.layers.recurrent import (
     GRU as GRU,

@@ -61,6 +61,8 @@ draw_uniform = _operation(
     "draw_uniform")
 draw_normal = _operation(
     lambda seed, *, shape, dtype="float32": random.normal(_words(seed), shape, dtype=dtype), "draw_normal")
+draw_beta = _operation(
+    lambda seed, *, shape, alpha, beta: random.beta(_words(seed), shape, alpha, beta), "draw_beta")
 draw_integers = _operation(
     lambda seed, *, shape, low, high: random.randint(_words(seed), shape, low, high), "draw_integers")
 dot_product_attention = _operation(
