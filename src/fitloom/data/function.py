@@ -11,6 +11,7 @@ from fitloom import (
     ops,  # noqa: F401  (the operators of Tensor)
 )
 from fitloom.data import structure
+from fitloom.data.hosting import HostTrace, HostValue, run
 from fitloom.data.plan import MASK, POSITIONS, mix
 from fitloom.data.structure import TensorSpec
 from fitloom.engine.context import CLOSED, CONTEXT
@@ -30,7 +31,8 @@ class Untraceable(Exception):
 class Signature:
     """What tracing the function for one set of input shapes found out."""
 
-    __slots__ = ("variables", "seeded", "structure", "outputs", "program", "single", "rows")
+    __slots__ = ("variables", "seeded", "structure", "outputs", "program", "single", "rows", "calls", "strings",
+                 "host_outputs")
 
 
 class Function:
@@ -70,6 +72,9 @@ class Function:
 
     def _compiled(self, flat, number):
         signature = self.signature(tuple([(getattr(c, "shape", None), getattr(c, "dtype", None)) for c in flat]))
+        if any(signature.strings):
+            columns = [np.asarray(c)[None] for c in flat]
+            return tuple([c[0, ...] for c in self.rows(columns, 1, number)])
         if signature.single is None:
             signature.single = jax.jit(self._many(signature))
         seed = np.uint64(0)
@@ -147,16 +152,36 @@ class Function:
             LOGGER.info("Dataset.%s(%s) runs element by element: %s.", self.name, self.described(), why)
 
     def _trace(self, avals):
-        for _, dtype in avals:
-            if dtype == structure.STRING or dtype is None:
-                raise Untraceable("it takes strings or nested values")
+        for shape, dtype in avals:
+            if dtype is None or (dtype == structure.STRING and shape != ()):
+                raise Untraceable("it takes nested values or arrays of strings")
         signature = Signature()
-        specs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in avals]
-        found, outputs = {}, {}
+        signature.calls, signature.strings = [], [dtype == structure.STRING for _, dtype in avals]
+        signature.rows, signature.program, signature.single = 0, None, None
+        specs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in avals if dtype != structure.STRING]
+        found: dict = {}
+        if any(signature.strings):
+            # once to learn which numbers the host makes of the strings, and again with these as inputs
+            self._probe(signature, specs, {}, discover=True)
+            specs += [jax.ShapeDtypeStruct(shape, dtype) for call in signature.calls
+                      for shape, dtype, _ in call.results if dtype != structure.STRING]
+            if not specs:
+                raise Untraceable("it works on strings only")
+        jaxpr = self._probe(signature, specs, found)
+        if any(_calls_back(e) for e in jaxpr.jaxpr.eqns):
+            raise Untraceable("it calls Python from a compiled program")
+        signature.variables = tuple(found)
+        made = iter([(tuple(a.shape), np.dtype(a.dtype)) for a in jaxpr.out_avals])
+        signature.outputs = [((), structure.STRING) if column is not None else next(made)
+                             for column in signature.host_outputs]
+        if self.structure is UNSET:
+            self.structure = signature.structure
+        return signature
 
+    def _probe(self, signature, specs, found, discover=False):
         def probe(seed, *arrays):
             trace = InlineTrace(seed=seed, discover=True)
-            results = self._body(trace, arrays, outputs)
+            results = self._body(trace, signature, arrays, learn=True, discover=discover)
             found.update(trace.discovered)
             if trace.written:
                 raise Untraceable("it changes a variable")
@@ -166,41 +191,40 @@ class Function:
         before, CONTEXT.trace = CONTEXT.trace, CLOSED
         try:
             with engine.seed_scope(0):
-                jaxpr = jax.make_jaxpr(probe)(_SEED, *specs)
+                return jax.make_jaxpr(probe)(_SEED, *specs)
         except Untraceable:
             raise
         except Exception as error:
-            raise Untraceable(f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
-                              ) from error
+            why = str(error).splitlines()[0][:120] if str(error) else ""
+            raise Untraceable(f"{type(error).__name__}: {why}") from None
         finally:
             CONTEXT.trace = before
-        if any(_calls_back(e) for e in jaxpr.jaxpr.eqns):
-            raise Untraceable("it calls Python from a compiled program")
-        signature.variables = tuple(found)
-        signature.structure = outputs["structure"]
-        signature.outputs = [(tuple(a.shape), np.dtype(a.dtype)) for a in jaxpr.out_avals]
-        signature.rows, signature.program, signature.single = 0, None, None
-        if self.structure is UNSET:
-            self.structure = signature.structure
-        return signature
 
-    def _body(self, trace, arrays, outputs=None):
+    def _body(self, trace, signature, arrays, learn=False, discover=False):
+        """Run the function on tracers; with `learn`, put what its results look like into the signature."""
+        count = len(signature.strings) - sum(signature.strings)
+        inputs, host = iter(arrays[:count]), HostTrace(None if discover else arrays[count:])
         with trace:
-            arguments = self.pack([engine.Tensor(a) for a in arrays])
+            arguments = self.pack([host.column() if is_string else engine.Tensor(next(inputs))
+                                   for is_string in signature.strings])
             result = self.call(*arguments) if type(arguments) is tuple else self.call(arguments)
             result = structure.result_of(result)
-            leaves = []
+            leaves, columns = [], []
             for leaf in structure.flatten(result):
+                if isinstance(leaf, HostValue):
+                    columns.append(leaf.number)
+                    continue
                 if structure.is_opaque(leaf) or leaf is None:
                     raise Untraceable("it returns nested values")
-                leaf = engine.convert_to_tensor(leaf)
-                array = trace.array_of(leaf)
+                array = trace.array_of(engine.convert_to_tensor(leaf))
                 if getattr(array, "dtype", None) == structure.STRING:
                     raise Untraceable("it returns strings")
+                columns.append(None)
                 leaves.append(array)
             trace.close()
-        if outputs is not None:
-            outputs["structure"] = structure.skeleton(result)
+        if learn:
+            signature.structure, signature.host_outputs = structure.skeleton(result), columns
+            signature.calls = host.calls
         return leaves
 
     def rows(self, columns, count, number):
@@ -210,26 +234,41 @@ class Function:
         the same way wherever it stands.
         """
         signature = self.signature(tuple([(c.shape[1:], c.dtype) for c in columns]))
-        if signature.program is None:
-            signature.program = jax.jit(jax.vmap(self._many(signature),
-                                                 in_axes=(None, 0 if signature.seeded else None) + (0,) * len(columns)))
-        if count > signature.rows:
-            signature.rows = count
-        missing = signature.rows - count
-        if missing:
-            columns = [np.concatenate([c, np.broadcast_to(c[-1:], (missing,) + c.shape[1:])]) for c in columns]
-        seeds = np.uint64(0)
-        if signature.seeded:
-            seeds = self.seeds(number, signature.rows)
-        values = [v.store.member(v.index) for v in signature.variables]
         try:
+            columns, strings = self._host_part(signature, columns)
+            if signature.program is None:
+                axes = (None, 0 if signature.seeded else None) + (0,) * len(columns)
+                signature.program = jax.jit(jax.vmap(self._many(signature), in_axes=axes))
+            if count > signature.rows:
+                signature.rows = count
+            missing = signature.rows - count
+            if missing:
+                columns = [np.concatenate([c, np.broadcast_to(c[-1:], (missing,) + c.shape[1:])]) for c in columns]
+            seeds = self.seeds(number, signature.rows) if signature.seeded else np.uint64(0)
+            values = [v.store.member(v.index) for v in signature.variables]
             with on_host():
                 results = signature.program(values, seeds, *columns)
         except Exception as error:
             self.annotate(error, number)
             raise
         results = [np.asarray(r) for r in results]
-        return tuple([r[:count] for r in results] if missing else results)
+        return self._with_strings(signature, [r[:count] for r in results] if missing else results, strings)
+
+    def _host_part(self, signature, columns):
+        """Return (numeric columns with what the host calls gave, string columns by number)."""
+        if not any(signature.strings):
+            return columns, None
+        numeric = [c for c, is_string in zip(columns, signature.strings) if not is_string]
+        strings = [c.tolist() for c, is_string in zip(columns, signature.strings) if is_string]
+        made, strings = run(signature.calls, strings)
+        return numeric + made, strings
+
+    def _with_strings(self, signature, results, strings):
+        if strings is None:
+            return tuple(results)
+        numeric = iter(results)
+        return tuple([next(numeric) if column is None else _strings(strings[column])
+                      for column in signature.host_outputs])
 
     def seeds(self, number, count):
         """Return the seeds of elements number, number + 1, ..."""
@@ -240,7 +279,7 @@ class Function:
 
     def _many(self, signature):
         def one(values, seed, *arrays):
-            return self._body(InlineTrace(dict(zip(signature.variables, values)), seed=seed), arrays)
+            return self._body(InlineTrace(dict(zip(signature.variables, values)), seed=seed), signature, arrays)
         return one
 
     # -- specs
@@ -269,6 +308,14 @@ class Function:
                        for s in specs])
         signature = self.signature(avals) if known else self._trace(avals)
         return signature.structure, signature.outputs
+
+
+def _strings(column):
+    if isinstance(column, np.ndarray):
+        return column
+    out = np.empty(len(column), object)
+    out[:] = column
+    return out
 
 
 class HostFunction(Function):

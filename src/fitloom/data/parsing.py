@@ -8,6 +8,7 @@ from fitloom import engine, ops
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
+from fitloom.data.hosting import HostValue
 
 BYTES, FLOAT, INT64 = 1, 2, 3           # field numbers of Feature
 _KINDS = {"string": BYTES, "float32": FLOAT, "int64": INT64}
@@ -179,9 +180,13 @@ def _check(kind, feature, name):
                                    f"{_NAMES.get(kind, kind)} values.")
 
 
+def shape_of(feature):
+    """Return the shape of a fixed feature as a tuple."""
+    return tuple([int(d) for d in feature.shape]) if hasattr(feature.shape, "__len__") else (int(feature.shape),)
+
+
 def _fixed(data, found, name, feature):
-    place = found.get(name)
-    shape = tuple([int(d) for d in feature.shape]) if hasattr(feature.shape, "__len__") else (int(feature.shape),)
+    place, shape = found.get(name), shape_of(feature)
     if place is None or place[0] == 0:
         if feature.default_value is None:
             raise InvalidArgumentError(f"Feature '{name}' is required but the example has none. Give the "
@@ -218,11 +223,21 @@ def parse_single_example(serialized, features, example_names=None, name=None):
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no Example, or a feature is missing or of another type or size.
     """
+    if isinstance(serialized, HostValue):
+        return _traced(serialized, features)
     data = _serialized(serialized)
     found, parsed = _scan(data, _named(features)), {}
     for key, feature in features.items():
         parsed[key] = _single(data, found, key, feature)
     return parsed
+
+
+def _traced(value, features):
+    from fitloom.data.fixed_examples import FixedExamples
+    if not all(isinstance(feature, FixedLenFeature) for feature in features.values()):
+        raise TypeError("features of any length have no shape that a compiled function could know")
+    parser = FixedExamples(dict(features))
+    return dict(zip(features, value.call(parser, parser.results())))
 
 
 def _single(data, found, key, feature):
@@ -380,6 +395,8 @@ def _delimited(field, content):
 
 def decode_raw(input_bytes, out_type, little_endian=True, fixed_length=None, name=None):
     """Reinterpret the bytes of strings as numbers of `out_type`: `tf.io.decode_raw`. Adds a last axis."""
+    if isinstance(input_bytes, HostValue):
+        raise TypeError("the number of bytes of a string is not known to a compiled function")
     array, dtype = structure.to_numpy(input_bytes), dtypes.numpy_dtype(out_type)
     rows = []
     for item in array.reshape(-1):

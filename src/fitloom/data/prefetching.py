@@ -40,7 +40,7 @@ class PrefetchFlow(Flow):
 
     def __init__(self, node, run, size):
         self.node, self.run, self.size = node, run, size
-        self.source, self.pulled, self.spent, self.seen = None, 0, 0.0, None
+        self.source, self.pulled, self.quickest, self.seen = None, 0, float("inf"), None
         self.ahead = None
 
     def begin(self):
@@ -55,14 +55,15 @@ class PrefetchFlow(Flow):
         begin = time.perf_counter()
         element = self.source.pull()
         if self.size:
-            self.spent += time.perf_counter() - begin
+            # the quickest of a few: a busy machine interrupts some
+            self.quickest = min(self.quickest, time.perf_counter() - begin)
             self.pulled += 1
             if self.pulled >= TRIALS and element is not END:
-                if self.spent > WORTH_SECONDS * self.pulled:
+                if self.quickest > WORTH_SECONDS:
                     self.seen = snapshot(self.source)       # before the thread moves on
                     self.ahead = Ahead(self.source, self.size)
                 elif self.pulled == 64:
-                    self.pulled = self.spent = 0            # look again: a later stretch may be slower
+                    self.pulled, self.quickest = 0, float("inf")   # look again: a later stretch may be slower
         return element
 
     def skip(self, count):
