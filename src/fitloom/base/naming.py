@@ -66,3 +66,8 @@ def current_path() -> str:
 def open_names() -> list:
     """Return this thread's list of open scope names, for `Layer.__call__`, which pushes and pops at each call."""
     return _scopes.names
+
+
+def get_current_name_scope() -> str:
+    """Return the open scopes joined by '/' (`tf.get_current_name_scope`)."""
+    return current_path()

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be done to values: one table of operations on tensors, with TensorFlow's names and semantics.
 
-`image`, `numpy_style`, `ragged`, `random`, `signal`, `sparse` and `strings` are modules of their own, because their names repeat.
+`image`, `numpy_style`, `ragged`, `random`, `signal`, `sparse` and `strings` are modules of their own: their names
+repeat.
 """
 
 from fitloom.ops.arithmetic import (
     abs as abs,
+    absolute_value as absolute_value,
     accumulate_n as accumulate_n,
     acos as acos,
     acosh as acosh,
@@ -249,6 +251,7 @@ from fitloom.ops.linear_algebra import (
     matrix_transpose as matrix_transpose,
     matrix_transpose_op as matrix_transpose_op,
     matvec as matvec,
+    multiply_matrices as multiply_matrices,
     norm as norm,
     normalize as normalize,
     pinv as pinv,
@@ -433,17 +436,28 @@ from fitloom.ops.ragged import (
 )
 from fitloom.ops import (  # isort: skip
     image as image,
+    numpy_style as numpy_style,
     ragged as ragged,
     random as random,
     signal as signal,
     sparse as sparse,
     strings as strings,
 )
-from fitloom.ops.generator import Generator as Generator
-from fitloom.ops.seed_generator import SeedGenerator as SeedGenerator
 from fitloom.engine import convert_to_tensor as convert_to_tensor, is_tensor as is_tensor
-from fitloom.ops.calling import host_value as host_value, static_axis as static_axis, static_int as static_int, static_ints as static_ints
-from fitloom.ops.random import draw_normal as draw_normal, draw_truncated_normal as draw_truncated_normal, draw_uniform as draw_uniform, seed_of as seed_of
+from fitloom.ops.calling import (
+    host_value as host_value,
+    static_axis as static_axis,
+    static_int as static_int,
+    static_ints as static_ints,
+)
+from fitloom.ops.generator import Generator as Generator
+from fitloom.ops.random import (
+    draw_normal as draw_normal,
+    draw_truncated_normal as draw_truncated_normal,
+    draw_uniform as draw_uniform,
+    seed_of as seed_of,
+)
+from fitloom.ops.seed_generator import SeedGenerator as SeedGenerator
 from fitloom.ops.image import resize as resize_images
 from fitloom.ops import operators as _operators
 

@@ -13,7 +13,7 @@ from fitloom.ops.calling import alike, static_int, unary
 
 relu = unary("relu", jax.nn.relu, "Return max(x, 0); NaN stays NaN, the derivative at 0 is 0.")
 softsign = unary("softsign", jax.nn.soft_sign, "Return x / (1 + |x|).")
-selu = unary("selu", lambda x: _selu(x), "Return scale * elu(x, alpha) with the constants of self-normalizing networks.")
+selu = unary("selu", lambda x: _selu(x), "Return scale * elu(x, alpha) of self-normalizing networks.")
 tanh_shrink = unary("tanh_shrink", lambda x: x - jnp.tanh(x), "Return x - tanh(x).")
 mish = unary("mish", lambda x: x * jnp.tanh(jax.nn.softplus(x)), "Return x * tanh(softplus(x)).")
 hard_tanh = unary("hard_tanh", lambda x: _between(x, -1, 1), "Return x limited to [-1, 1].")

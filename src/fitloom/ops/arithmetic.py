@@ -49,7 +49,7 @@ def _bessel_i0_jvp(primals, tangents):
     return special.i0(primals[0]), tangents[0] * special.i1(primals[0])
 
 
-abs = unary("abs", absolute_value, "Return |x|; for complex numbers the modulus. The derivative at 0 is 0.", host=np.abs)
+abs = unary("abs", absolute_value, "Return |x| (complex: the modulus); the derivative at 0 is 0.", host=np.abs)
 negative = unary("negative", jnp.negative, "Return -x.", host=np.negative)
 square = unary("square", jnp.square, "Return x * x.", host=np.square)
 sqrt = unary("sqrt", jnp.sqrt, "Return the square root; its derivative at 0 is infinite.")
@@ -201,7 +201,8 @@ nextafter = binary("nextafter", lambda x, y: _next_after(x, y), "Return the next
 igamma = binary("igamma", special.gammainc, "Return the lower regularized incomplete gamma function.")
 igammac = binary("igammac", special.gammaincc, "Return the upper regularized incomplete gamma function.")
 zeta = binary("zeta", special.zeta, "Return the Hurwitz zeta function.")
-polygamma = binary("polygamma", lambda a, x: _polygamma(lax.stop_gradient(a), x), "Return the a-th derivative of digamma.")
+polygamma = binary("polygamma",
+                   lambda a, x: _polygamma(lax.stop_gradient(a), x), "Return the a-th derivative of digamma.")
 
 _POW = op(_power, name="pow")
 

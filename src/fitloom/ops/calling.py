@@ -43,7 +43,7 @@ def binary(name, fn, summary, host=None, dtype=None):
             return engine.Tensor(np.asarray(host(np.asarray(x, object), np.asarray(y, object))))
 
     if dtype is bool:
-        def public(x, y, name=None):  # noqa: F811
+        def public(x, y, name=None):
             return recorded(as_boolean(public.__name__, x), as_boolean(public.__name__, y))
 
     public.__name__ = public.__qualname__ = name
@@ -130,7 +130,8 @@ def alike(name, *inputs):
                     f"{name} expected tensors of one dtype, but received {dtype.name} and {found.name}. "
                     f"Convert one of them: tf.cast(x, tf.{dtype.name}).")
     if dtype is None:
-        first = engine.convert_to_tensor(next((x for x in inputs if isinstance(x, (np.ndarray, np.generic))), inputs[0]))
+        array = next((x for x in inputs if isinstance(x, (np.ndarray, np.generic))), inputs[0])
+        first = engine.convert_to_tensor(array)
         dtype = first.dtype
         if dtype.is_integer and any(isinstance(x, float) for x in inputs):
             dtype = dtypes.float32

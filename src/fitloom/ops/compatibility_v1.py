@@ -8,7 +8,7 @@ import logging as _logging
 from fitloom import engine
 
 
-class logging:  # noqa: N801
+class logging:
     """`tf.compat.v1.logging`: levels and the functions of the package's logger."""
 
     DEBUG, INFO, WARN, WARNING, ERROR, FATAL = 10, 20, 30, 30, 40, 50

@@ -26,7 +26,7 @@ def _known(x):
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
 
-def Assert(condition, data, summarize=None, name=None):  # noqa: N802
+def Assert(condition, data, summarize=None, name=None):
     """Raise InvalidArgumentError with `data` unless `condition` is true."""
     known = _known(condition)
     if known is not None and not known.all():
@@ -121,7 +121,8 @@ def assert_shapes(shapes, data=None, summarize=None, message=None, name=None):
         given = tuple(tensor(x).shape)
         wanted = tuple(wanted) if isinstance(wanted, (list, tuple, TensorShape)) else (wanted,)
         if len(wanted) != len(given):
-            raise ValueError(f"{message + ' ' if message else ''}Expected a tensor of shape {wanted}, but received {given}.")
+            raise ValueError(f"{message + ' ' if message else ''}Expected a tensor of shape {wanted}, but received "
+                             f"{given}.")
         for size, want in zip(given, wanted, strict=True):
             if want in (None, "."):
                 continue
@@ -169,7 +170,8 @@ def check_numerics(tensor, message, name=None):
     """Return `tensor`; raise InvalidArgumentError if it holds NaN or inf."""
     known = _known(tensor)
     if known is not None and known.dtype.kind in "fc" and not np.isfinite(known).all():
-        kinds = " and ".join(k for k, found in (("NaN", np.isnan(known).any()), ("Inf", np.isinf(known).any())) if found)
+        found = {"NaN": np.isnan(known).any(), "Inf": np.isinf(known).any()}
+        kinds = " and ".join(kind for kind, there in found.items() if there)
         raise InvalidArgumentError(f"{message} : Tensor had {kinds} values. Shape {known.shape}.")
     return tensor
 

@@ -44,7 +44,7 @@ def _beam_search(log_probability, blank, width, top):
     for row in log_probability:
         following: dict = {}
 
-        def add(prefix, into_blank, value):
+        def add(prefix, into_blank, value, following=following):
             a, b = following.get(prefix, (-np.inf, -np.inf))
             following[prefix] = (np.logaddexp(a, value), b) if into_blank else (a, np.logaddexp(b, value))
 

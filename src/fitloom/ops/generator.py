@@ -28,7 +28,7 @@ class Generator:
         if copy_from is not None:
             state = copy_from.state
         if state is None:
-            raise ValueError("Generator expected a state; use Generator.from_seed(1) or from_non_deterministic_state().")
+            raise ValueError("Generator expected a state; use Generator.from_seed(1).")
         words = np.ravel(host_value(state, "a generator's state")).astype(np.uint32)
         self.state = engine.Variable(np.resize(words, 2), trainable=False, name="StateVar")
         self.algorithm = random.Algorithm.PHILOX if alg is None else alg

@@ -72,7 +72,8 @@ def resize_with_crop_or_pad(image, target_height, target_width):
     height, width = tuple(image.shape)[-3:-1]
     target_height, target_width = static_int(target_height), static_int(target_width)
     top, left = builtins.max(height - target_height, 0) // 2, builtins.max(width - target_width, 0) // 2
-    image = crop_to_bounding_box(image, top, left, builtins.min(height, target_height), builtins.min(width, target_width))
+    image = crop_to_bounding_box(image, top, left, builtins.min(height, target_height),
+                                 builtins.min(width, target_width))
     return pad_to_bounding_box(image, builtins.max(target_height - height, 0) // 2,
                                builtins.max(target_width - width, 0) // 2, target_height, target_width)
 
@@ -93,8 +94,8 @@ def crop_to_bounding_box(image, offset_height, offset_width, target_height, targ
     top, left, th, tw = (static_int(v) for v in (offset_height, offset_width, target_height, target_width))
     if builtins.min(top, left) < 0 or th <= 0 or tw <= 0 or (h is not None and top + th > h) \
             or (w is not None and left + tw > w):
-        raise ValueError(f"crop_to_bounding_box expected a box inside {h} x {w}, but received offset ({top}, {left}) and "
-                         f"size {th} x {tw}.")
+        raise ValueError(f"crop_to_bounding_box expected a box inside {h} x {w}, but received offset ({top}, {left}) "
+                         f"and size {th} x {tw}.")
     return image[..., top:top + th, left:left + tw, :]
 
 
@@ -105,7 +106,8 @@ def pad_to_bounding_box(image, offset_height, offset_width, target_height, targe
     top, left, th, tw = (static_int(v) for v in (offset_height, offset_width, target_height, target_width))
     below, right = th - top - h, tw - left - w
     if builtins.min(top, left, below, right) < 0:
-        raise ValueError(f"pad_to_bounding_box expected the image of {h} x {w} at ({top}, {left}) to fit in {th} x {tw}.")
+        raise ValueError(f"pad_to_bounding_box expected the image of {h} x {w} at ({top}, {left}) to fit in "
+                         f"{th} x {tw}.")
     return shaping.pad(image, [[0, 0]] * (len(image.shape) - 3) + [[top, below], [left, right], [0, 0]])
 
 
@@ -350,7 +352,8 @@ def adjust_hue(image, delta):
 @_in_float
 def adjust_saturation(image, saturation_factor):
     """Return the image with its saturation times a factor."""
-    return _adjust_hsv(image, 0.0, saturation_factor if engine.is_tensor(saturation_factor) else float(saturation_factor))
+    factor = saturation_factor if engine.is_tensor(saturation_factor) else float(saturation_factor)
+    return _adjust_hsv(image, 0.0, factor)
 
 
 random_brightness, stateless_random_brightness = _randomly(adjust_brightness, _symmetric, "brightness")

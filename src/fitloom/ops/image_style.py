@@ -142,7 +142,7 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
         before = n - target - after if before is None else before
         end = before + target if target is not None else n - after
         if before < 0 or end > n or end <= before:
-            raise ValueError(f"crop_images expected margins inside a size of {n}, but the part would be {before} to {end}.")
+            raise ValueError(f"crop_images expected margins inside a size of {n}, but the rest is {before} to {end}.")
         key[axis] = builtins.slice(before, end)
     return images[tuple(key)]
 
@@ -256,7 +256,8 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         raise ValueError(f"map_coordinates expected order 0 or 1, but received {order}.")
     if isinstance(coordinates, (list, tuple)):
         coordinates = shaping.stack([as_float(c) for c in coordinates], 0)
-    return _map_coordinates(as_tensor(inputs), as_float(coordinates), order=order, mode=fill_mode, fill=float(fill_value))
+    return _map_coordinates(as_tensor(inputs), as_float(coordinates), order=order, mode=fill_mode,
+                            fill=float(fill_value))
 
 
 @op(name="projective_transform")
@@ -331,7 +332,7 @@ def _blur(x, *, sizes, sigmas, first):
 
 def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
     """Return the images convolved with a normalized Gaussian window (zeros outside)."""
-    pair = lambda v: (v, v) if isinstance(v, (int, float)) else tuple(v)  # noqa: E731
+    pair = lambda v: (v, v) if isinstance(v, (int, float)) else tuple(v)
     return _blur(as_float(images), sizes=tuple(int(k) for k in pair(kernel_size)),
                  sigmas=tuple(float(s) for s in pair(sigma)), first=_layout(data_format) == "channels_first")
 
@@ -351,7 +352,8 @@ def elastic_transform(images, alpha=20.0, sigma=5.0, interpolation="bilinear", f
     noise = draw_uniform(seed_tensor(seed), (shape[0], h, w, 2), "float32", -1.0, 1.0)
     size = int(6 * sigma) | 1
     shift = gaussian_blur(noise, (size, size), (sigma, sigma), "channels_last") * float(alpha)
-    out = _bend(images, shift, order=int(interpolation == "bilinear"), mode=fill_mode, fill=float(fill_value), first=first)
+    out = _bend(images, shift, order=int(interpolation == "bilinear"), mode=fill_mode, fill=float(fill_value),
+                first=first)
     return shaping.squeeze(out, 0) if single else out
 
 

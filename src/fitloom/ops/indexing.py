@@ -93,7 +93,7 @@ def getitem(x, key):
                 return gather(x, part)
             raise TypeError(
                 "Only whole numbers, slices, Ellipsis, tf.newaxis, scalar tensors and boolean masks are valid tensor "
-                f"indices, but received {type(part).__name__}. To select by a list, use tf.gather(x, indices, axis=...).")
+                f"indices, but received {type(part).__name__}. To select by a list, use tf.gather(x, indices).")
         else:
             raise TypeError(f"A tensor index must be a whole number, a slice, Ellipsis, tf.newaxis or a scalar "
                             f"tensor, but received {part!r}.")
@@ -156,7 +156,7 @@ def strided_slice(input_, begin, end, strides=None, begin_mask=0, end_mask=0, el
 
 @op(name="gather")
 def _gather(params, indices, *, axis, batch_dims):
-    function = lambda p, i: jnp.take(p, i, axis=axis - batch_dims, mode="clip")  # noqa: E731
+    function = lambda p, i: jnp.take(p, i, axis=axis - batch_dims, mode="clip")
     for _ in builtins.range(batch_dims):
         function = jax.vmap(function)
     return function(params, indices)
@@ -332,7 +332,7 @@ def top_k(input, k=1, sorted=True, index_type=dtypes.int32, name=None):
     """Return the `k` largest values along the last axis, falling, and their positions."""
     input, k = tensor(input), static_int(k)
     if input.shape[-1] is not None and k > input.shape[-1]:
-        raise InvalidArgumentError(f"top_k expected k <= {input.shape[-1]}, the size of the last axis, but received {k}.")
+        raise InvalidArgumentError(f"top_k expected k <= {input.shape[-1]}, the last axis's size, but received {k}.")
     return TopK(_top_k(input, k=k, index_type=dtypes.name_of(index_type)))
 
 

@@ -68,7 +68,8 @@ def matmul(a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_
     if not (transpose_a or transpose_b or adjoint_a or adjoint_b or output_type):
         return multiply_matrices(a, b)
     flags = (builtins.bool(transpose_a), builtins.bool(transpose_b), builtins.bool(adjoint_a), builtins.bool(adjoint_b))
-    return multiply_matrices(a, b, flags=flags, output_type=None if output_type is None else dtypes.name_of(output_type))
+    output_type = None if output_type is None else dtypes.name_of(output_type)
+    return multiply_matrices(a, b, flags=flags, output_type=output_type)
 
 
 def matvec(a, b, transpose_a=False, adjoint_a=False, a_is_sparse=False, b_is_sparse=False, name=None):
@@ -116,7 +117,7 @@ def cross(a, b, name=None):
 
 # ---- norms and normalization
 
-_ORDERS = {"euclidean": 2, "fro": 2, 1: 1, 2: 2, 1.0: 1, 2.0: 2}
+_ORDERS = {"euclidean": 2, "fro": 2, 1: 1, 2: 2}
 
 
 @op(name="norm")

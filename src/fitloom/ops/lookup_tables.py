@@ -8,7 +8,7 @@ import numpy as np
 from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.ops.calling import host_value
-from fitloom.ops.strings import _hash
+from fitloom.ops.fingerprints import fingerprint64
 
 
 class KeyValueTensorInitializer:
@@ -45,7 +45,9 @@ class TextFileInitializer(KeyValueTensorInitializer):
             if index == TextFileIndex.LINE_NUMBER:
                 return np.arange(len(lines)) + value_index_offset
             parts = lines if index == TextFileIndex.WHOLE_LINE else [x.split(delimiter.encode())[index] for x in lines]
-            return parts if dtypes.as_dtype(dtype) is dtypes.string else np.asarray(parts).astype(dtypes.numpy_dtype(dtype))
+            if dtypes.as_dtype(dtype) is dtypes.string:
+                return parts
+            return np.asarray(parts).astype(dtypes.numpy_dtype(dtype))
         super().__init__(column(key_index, key_dtype), column(value_index, value_dtype), key_dtype, value_dtype)
 
 
@@ -123,12 +125,14 @@ class StaticVocabularyTable:
         known = 0 if self._table is None else int(self._table.size())
         return engine.Tensor(np.asarray(known + self.num_oov_buckets, np.int64))
 
+    def _bucket(self, word):
+        return fingerprint64(word if isinstance(word, bytes) else str(word).encode()) % self.num_oov_buckets
+
     def lookup(self, keys, name=None):
         """Return the number of each word."""
         array = host_value(engine.convert_to_tensor(keys), "a table's keys")
         items = {} if self._table is None else self._table._items
-        flat = [items[k] if k in items else len(items) + _hash(k if isinstance(k, bytes) else str(k).encode(),
-                                                              self.num_oov_buckets) for k in array.ravel().tolist()]
+        flat = [items[k] if k in items else len(items) + self._bucket(k) for k in array.ravel().tolist()]
         return engine.Tensor(np.asarray(flat, np.int64).reshape(array.shape))
 
     __getitem__ = lookup

@@ -121,7 +121,9 @@ def ctc_terms(labels, logits, label_length, logit_length, blank):
     alpha = jnp.where((places[None] == 1) & (label_length[:, None] == 0), minus, alpha)
 
     def shifted(a, n):
-        return jnp.concatenate([jnp.full((batch, n), minus), a[:, :-n]], 1) if n <= a.shape[1] else jnp.full_like(a, minus)
+        if n > a.shape[1]:
+            return jnp.full_like(a, minus)
+        return jnp.concatenate([jnp.full((batch, n), minus), a[:, :-n]], 1)
 
     def step(alpha, inputs):
         y, t = inputs

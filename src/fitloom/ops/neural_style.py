@@ -237,8 +237,8 @@ def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, i
     """
     query, key, value = promoted(query, key, value, floats=True)
     if any(len(t.shape) != 4 for t in (query, key, value)):
-        raise ValueError("dot_product_attention expected query, key and value with 4 axes (batch, tokens, heads, size), "
-                         f"but received shapes {[tuple(t.shape) for t in (query, key, value)]}.")
+        raise ValueError("dot_product_attention expected query, key and value with 4 axes (batch, tokens, heads, size)"
+                         f", but received shapes {[tuple(t.shape) for t in (query, key, value)]}.")
     return normalizing.scaled_dot_product_attention(
         query, key, value, None if bias is None else as_tensor(bias), None if mask is None else as_tensor(mask, "bool"),
         is_causal=bool(is_causal), scale=None if scale is None else float(scale),
@@ -301,8 +301,8 @@ def ctc_decode(inputs, sequence_lengths, strategy="greedy", beam_width=100, top_
         return shaping.expand_dims(labels, 0), score
     if strategy != "beam_search":
         raise ValueError(f"ctc_decode expected strategy 'greedy' or 'beam_search', but received '{strategy}'.")
-    rows, scores = decoding.ctc_beams(host_value(inputs, "ctc_decode's input"), host_value(sequence_lengths), beam_width,
-                                      top_paths, mask_index)
+    rows, scores = decoding.ctc_beams(host_value(inputs, "ctc_decode's input"), host_value(sequence_lengths),
+                                      beam_width, top_paths, mask_index)
     width = int(inputs.shape[1])
     made = np.full((top_paths, len(rows), width), -1, np.int32)
     for i, paths in enumerate(rows):

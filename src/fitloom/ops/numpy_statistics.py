@@ -34,13 +34,16 @@ logsumexp = over("logsumexp", _logsumexp, "Return log(sum(exp(x))).", as_float)
 nanmax = over("nanmax", jnp.nanmax, "Return the largest value, NaN left out.")
 nanmin = over("nanmin", jnp.nanmin, "Return the smallest value, NaN left out.")
 nansum = over("nansum", lambda x, **k: jnp.nansum(x, dtype=x.dtype, **k), "Return the sum, NaN left out.", as_number)
-nanprod = over("nanprod", lambda x, **k: jnp.nanprod(x, dtype=x.dtype, **k), "Return the product, NaN left out.", as_number)
+nanprod = over("nanprod", lambda x, **k: jnp.nanprod(x, dtype=x.dtype, **k), "Return the product, NaN left out.",
+               as_number)
 nanmean = over("nanmean", jnp.nanmean, "Return the mean, NaN left out.", as_float)
 nanmedian = over("nanmedian", jnp.nanmedian, "Return the median, NaN left out.", as_float)
 nanstd = over("nanstd", jnp.nanstd, "Return the standard deviation, NaN left out.", as_float)
 nanvar = over("nanvar", jnp.nanvar, "Return the variance, NaN left out.", as_float)
-argmax = over("argmax", lambda x, **k: jnp.argmax(x, **k).astype(jnp.int32), "Return the position of the largest, int32.")
-argmin = over("argmin", lambda x, **k: jnp.argmin(x, **k).astype(jnp.int32), "Return the position of the smallest, int32.")
+argmax = over("argmax", lambda x, **k: jnp.argmax(x, **k).astype(jnp.int32),
+              "Return the place of the largest, int32.")
+argmin = over("argmin", lambda x, **k: jnp.argmin(x, **k).astype(jnp.int32),
+              "Return the place of the smallest, int32.")
 nanargmax = over("nanargmax", lambda x, **k: jnp.nanargmax(x, **k).astype(jnp.int32),
                  "Return the position of the largest, NaN left out.")
 nanargmin = over("nanargmin", lambda x, **k: jnp.nanargmin(x, **k).astype(jnp.int32),
@@ -122,11 +125,12 @@ def average(x, axis=None, weights=None):
 @op(name="moments")
 def _moments(x, *, axes, keepdims):
     wide = x.astype(jnp.float32) if x.dtype.itemsize == 2 else x
-    return (jnp.mean(wide, axes, keepdims=keepdims).astype(x.dtype), jnp.var(wide, axes, keepdims=keepdims).astype(x.dtype))
+    mean, variance = jnp.mean(wide, axes, keepdims=keepdims), jnp.var(wide, axes, keepdims=keepdims)
+    return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
 def moments(x, axes, keepdims=False, synchronized=False):
-    """Return the mean and the variance over `axes` (`synchronized`: of the whole batch on all devices, as always here)."""
+    """Return the mean and the variance over `axes` (`synchronized`, over all devices, as always here)."""
     return _moments(as_float(x), axes=static_axis(axes), keepdims=bool(keepdims))
 
 
@@ -142,7 +146,8 @@ def _quantiles(nan, scale):
     def public(x, q, axis=None, method="linear", keepdims=False):
         x = as_float(x)
         q = as_tensor(q, x.dtype)
-        return _quantile(x, q / 100 if scale else q, axis=static_axis(axis), method=method, keepdims=bool(keepdims), nan=nan)
+        return _quantile(x, q / 100 if scale else q, axis=static_axis(axis), method=method, keepdims=bool(keepdims),
+                         nan=nan)
     public.__name__ = public.__qualname__ = ("nan" if nan else "") + ("percentile" if scale else "quantile")
     public.__doc__ = f"Return the values below which a share q{' in percent' if scale else ''} of the elements lies."
     return public
@@ -292,7 +297,8 @@ segment_min, segment_prod = _segments("min", jax.ops.segment_min), _segments("pr
 
 det = one("det", jnp.linalg.det, "Return the determinant.", floats=True)
 eig = one("eig", lambda x: tuple(jnp.linalg.eig(x)), "Return (eigenvalues, eigenvectors), complex.", floats=True)
-eigh = one("eigh", lambda x: tuple(jnp.linalg.eigh(x)), "Return (eigenvalues, eigenvectors) of a Hermitian matrix.", floats=True)
+eigh = one("eigh", lambda x: tuple(jnp.linalg.eigh(x)), "Return (eigenvalues, eigenvectors), Hermitian input.",
+           floats=True)
 inv = one("inv", jnp.linalg.inv, "Return the inverse matrix.", floats=True)
 logdet = one("logdet", lambda x: jnp.linalg.slogdet(x)[1], "Return log |determinant|.", floats=True)
 slogdet = one("slogdet", lambda x: tuple(jnp.linalg.slogdet(x)), "Return (sign, log |determinant|).", floats=True)
@@ -311,8 +317,8 @@ def _cholesky(x, upper):
 
 def _cholesky_inverse(factor, upper):
     lower = jnp.swapaxes(factor, -1, -2) if upper else factor
-    half = lax.linalg.triangular_solve(lower, jnp.broadcast_to(jnp.eye(lower.shape[-1], dtype=lower.dtype), lower.shape),
-                                       left_side=True, lower=True)
+    one = jnp.broadcast_to(jnp.eye(lower.shape[-1], dtype=lower.dtype), lower.shape)
+    half = lax.linalg.triangular_solve(lower, one, left_side=True, lower=True)
     return jnp.swapaxes(half, -1, -2) @ half
 
 

@@ -377,7 +377,7 @@ def arange(start, stop=None, step=None, dtype=None):
     return engine.Tensor(np.arange(*[p.item() for p in parts]).astype(dtypes.numpy_dtype(dtype)))
 
 
-def eye(N, M=None, k=0, dtype=None):  # noqa: N803
+def eye(N, M=None, k=0, dtype=None):
     """Return ones on the k-th diagonal."""
     return engine.Tensor(np.eye(static_int(N), None if M is None else static_int(M), int(k),
                                 dtype=dtypes.numpy_dtype(_dtype(dtype))))
@@ -388,7 +388,7 @@ def identity(n, dtype=None):
     return eye(n, dtype=dtype)
 
 
-def tri(N, M=None, k=0, dtype=None):  # noqa: N803
+def tri(N, M=None, k=0, dtype=None):
     """Return ones on and below the k-th diagonal."""
     return engine.Tensor(np.tri(static_int(N), M, int(k), dtype=dtypes.numpy_dtype(_dtype(dtype))))
 
@@ -438,7 +438,8 @@ def _window(function, *more):
     return public
 
 
-bartlett, blackman, hamming, hanning, kaiser = map(_window, (np.bartlett, np.blackman, np.hamming, np.hanning, np.kaiser))
+bartlett, blackman, hamming, hanning, kaiser = map(
+    _window, (np.bartlett, np.blackman, np.hamming, np.hanning, np.kaiser))
 
 
 def meshgrid(*x, indexing="xy"):
@@ -581,8 +582,9 @@ diag = with_attributes("diag", lambda x, k=0: jnp.diag(x, k), "Return a diagonal
 diagflat = with_attributes("diagflat", lambda x, k=0: jnp.diagflat(x, k), "Return x on the diagonal of a matrix.")
 diagonal = with_attributes("diagonal", lambda x, offset=0, axis1=0, axis2=1: jnp.diagonal(x, offset, axis1, axis2),
                            "Return the diagonal.")
-trace = with_attributes("trace", lambda x, offset=0, axis1=0, axis2=1: jnp.trace(x, offset, axis1, axis2, dtype=x.dtype),
-                        "Return the sum of the diagonal.", as_number)
+trace = with_attributes(
+    "trace", lambda x, offset=0, axis1=0, axis2=1: jnp.trace(x, offset, axis1, axis2, dtype=x.dtype),
+    "Return the sum of the diagonal.", as_number)
 tril = with_attributes("tril", lambda x, k=0: jnp.tril(x, k), "Return x with zeros above the k-th diagonal.")
 triu = with_attributes("triu", lambda x, k=0: jnp.triu(x, k), "Return x with zeros below the k-th diagonal.")
 diff = with_attributes("diff", lambda a, n=1, axis=-1: jnp.diff(a, n, axis), "Return differences of neighbours.")
@@ -591,7 +593,7 @@ argsort = with_attributes("argsort", lambda x, axis=-1: jnp.argsort(x, axis, sta
                           "Return the positions that sort x, int32.")
 argpartition = with_attributes("argpartition", lambda x, kth, axis=-1: jnp.argpartition(x, kth, axis).astype(jnp.int32),
                                "Return positions that put the kth smallest at place kth.")
-vander = with_attributes("vander", lambda x, N=None, increasing=False: jnp.vander(x, N, increasing),  # noqa: N803
+vander = with_attributes("vander", lambda x, N=None, increasing=False: jnp.vander(x, N, increasing),
                          "Return the Vandermonde matrix.")
 
 
@@ -658,9 +660,15 @@ def scatter_update(inputs, indices, updates, reduction=None):
     """Return `inputs` with the elements at indices replaced, or combined by 'add', 'max', 'min' or 'mul'."""
     kinds = {None: "update", "add": "add", "max": "max", "min": "min", "mul": "mul"}
     if reduction not in kinds:
-        raise ValueError(f"scatter_update expected reduction None, 'add', 'max', 'min' or 'mul', received {reduction!r}.")
+        raise ValueError("scatter_update expected reduction None, 'add', 'max', 'min' or 'mul', but received "
+                         f"{reduction!r}.")
     inputs = as_tensor(inputs)
     return indexing._scatter_into(inputs, as_index(indices), as_tensor(updates, inputs.dtype), kind=kinds[reduction])
+
+
+def _starts(start_indices):
+    parts = start_indices if isinstance(start_indices, (list, tuple)) else unstack(start_indices)
+    return [as_index(s) for s in parts]
 
 
 @op(name="slice")
@@ -671,7 +679,7 @@ def _slice(x, *starts, shape):
 def slice(inputs, start_indices, shape):
     """Return the block of `shape` at `start_indices` (moved inward if it would leave the tensor)."""
     inputs = as_tensor(inputs)
-    starts = [as_index(s) for s in (start_indices if isinstance(start_indices, (list, tuple)) else unstack(start_indices))]
+    starts = _starts(start_indices)
     sizes = [n if s == -1 else s for s, n in zip(static_ints(shape), tuple(inputs.shape), strict=True)]
     return _slice(inputs, *starts, shape=tuple(sizes))
 
@@ -683,7 +691,7 @@ def _slice_update(x, updates, *starts):
 
 def slice_update(inputs, start_indices, updates):
     """Return `inputs` with the block at `start_indices` replaced."""
-    starts = [as_index(s) for s in (start_indices if isinstance(start_indices, (list, tuple)) else unstack(start_indices))]
+    starts = _starts(start_indices)
     inputs = as_tensor(inputs)
     return _slice_update(inputs, as_tensor(updates, inputs.dtype), *starts)
 

@@ -127,8 +127,9 @@ def methods():
              "__abs__": lambda x: arithmetic.abs.op(x), "__round__": lambda x, digits=None: arithmetic.round.op(x),
              "__eq__": _equality(arithmetic.equal, False), "__ne__": _equality(arithmetic.not_equal, True),
              "__getitem__": indexing.getitem, "__len__": _length, "__iter__": _iterate}
-    for symbol, function in (("sub", arithmetic.subtract), ("mul", arithmetic.multiply), ("truediv", arithmetic.truediv),
-                             ("floordiv", arithmetic.floordiv), ("mod", arithmetic.floormod)):
+    for symbol, function in (("sub", arithmetic.subtract), ("mul", arithmetic.multiply),
+                             ("truediv", arithmetic.truediv), ("floordiv", arithmetic.floordiv),
+                             ("mod", arithmetic.floormod)):
         table[f"__{symbol}__"], table[f"__r{symbol}__"] = _pair(function)
     for symbol, function in (("lt", arithmetic.less), ("le", arithmetic.less_equal), ("gt", arithmetic.greater),
                              ("ge", arithmetic.greater_equal)):

@@ -73,7 +73,8 @@ class RaggedTensor:
     # -- what it is
 
     dtype = property(lambda self: self.values.dtype)
-    flat_values = property(lambda self: self.values.flat_values if isinstance(self.values, RaggedTensor) else self.values)
+    flat_values = property(
+        lambda self: self.values.flat_values if isinstance(self.values, RaggedTensor) else self.values)
     ragged_rank = property(lambda self: 1 + (self.values.ragged_rank if isinstance(self.values, RaggedTensor) else 0))
     row_splits = property(lambda self: engine.Tensor(self._splits))
     nested_row_splits = property(lambda self: (self.row_splits, *(self.values.nested_row_splits if isinstance(
@@ -195,7 +196,8 @@ class RaggedTensor:
     def __getitem__(self, key):
         if isinstance(key, tuple):
             row = self[key[0]]
-            if isinstance(key[0], builtins.slice) and isinstance(row, RaggedTensor) and isinstance(key[1], builtins.slice):
+            slices = isinstance(key[0], builtins.slice) and isinstance(key[1], builtins.slice)
+            if slices and isinstance(row, RaggedTensor):
                 return stack([r[key[1]] for r in row._rows()]) if len(row) else row
             return row[key[1:] if len(key) > 2 else key[1]]
         if isinstance(key, builtins.slice):
@@ -278,7 +280,8 @@ def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype
     parts = np.broadcast_arrays(*[np.asarray(host_value(v)) for v in (starts, limits, deltas)])
     rows = [np.arange(a, b, d) for a, b, d in zip(*[p.ravel() for p in parts], strict=True)]
     flat = np.concatenate(rows) if rows else np.zeros(0, np.int32)
-    kind = dtypes.numpy_dtype(dtype) if dtype is not None else parts[0].dtype if parts[0].dtype != np.int64 else np.int32
+    kind = np.int32 if parts[0].dtype == np.int64 else parts[0].dtype
+    kind = kind if dtype is None else dtypes.numpy_dtype(dtype)
     return RaggedTensor.from_row_lengths(engine.Tensor(flat.astype(kind)), [len(r) for r in rows])
 
 

@@ -19,7 +19,17 @@ from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine import op
-from fitloom.ops.calling import alike, as_boolean, host_value, joined, static_axis, static_int, static_ints, tensor, with_text
+from fitloom.ops.calling import (
+    alike,
+    as_boolean,
+    host_value,
+    joined,
+    static_axis,
+    static_int,
+    static_ints,
+    tensor,
+    with_text,
+)
 
 # ---- what a shape is
 
@@ -342,7 +352,7 @@ def _space_to_batch(x, *, block, paddings):
     x = x.reshape(batch, *split, *rest)
     order = [*builtins.range(2, 2 * n + 1, 2), 0, *builtins.range(1, 2 * n, 2), *builtins.range(2 * n + 1, x.ndim)]
     x = x.transpose(order)
-    return x.reshape(batch * math.prod(block), *[s for s in split[::2]], *rest)
+    return x.reshape(batch * math.prod(block), *split[::2], *rest)
 
 
 @op(name="batch_to_space")

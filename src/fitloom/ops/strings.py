@@ -116,7 +116,8 @@ def substr(input, pos, len, unit="BYTE", name=None):
         text = text if unit == "BYTE" else _decoded(text)
         size = text.__len__()
         if not -size <= start <= size:
-            raise InvalidArgumentError(f"substr expected a position within the text of length {size}, but received {start}.")
+            raise InvalidArgumentError(f"substr expected a position within the text of length {size}, but received "
+                                       f"{start}.")
         start = start + size if start < 0 else start
         return _bytes(text[start:start + count])
     return _each(cut, _texts(input), np.asarray(host_value(pos)), np.asarray(host_value(len)))
@@ -167,7 +168,8 @@ def unicode_encode(input, output_encoding="UTF-8", errors="replace", replacement
     """Return the texts of lists of code points (the last axis)."""
     if hasattr(input, "to_list"):
         rows = input.to_list()
-        return engine.Tensor(bytes_array(["".join(map(chr, row)).encode(output_encoding) for row in rows], (len(rows),)))
+        texts = ["".join(map(chr, row)).encode(output_encoding) for row in rows]
+        return engine.Tensor(bytes_array(texts, (len(rows),)))
     array = host_value(input)
     flat = ["".join(map(chr, row)).encode(output_encoding) for row in array.reshape(-1, array.shape[-1])]
     return engine.Tensor(bytes_array(flat, array.shape[:-1]))
@@ -192,7 +194,7 @@ def to_number(input, out_type=dtypes.float32, name=None):
         try:
             return int(text) if kind.kind in "iu" else float(text)
         except ValueError:
-            raise InvalidArgumentError(f"StringToNumberOp could not correctly convert string: {_decoded(text)}") from None
+            raise InvalidArgumentError(f"to_number expected a number as text, but received '{_decoded(text)}'.") from None
     return _each(read, _texts(input), dtype=kind)
 
 

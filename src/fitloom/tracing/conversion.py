@@ -2,6 +2,7 @@
 """`tf.autograph`: how Python control flow inside tf.function is treated."""
 
 import enum
+import sys
 
 
 class Feature(enum.Enum):
@@ -28,7 +29,7 @@ def set_loop_options(parallel_iterations=None, swap_memory=None, maximum_iterati
     """Do nothing: hints about a loop's execution do not change its result."""
 
 
-class experimental:  # noqa: N801
+class experimental:
     """`tf.autograph.experimental`."""
 
     Feature = Feature
@@ -42,4 +43,4 @@ def set_verbosity(level, alsologtostdout=False):
 
 def trace(*args):
     """Print the arguments while a function is traced."""
-    print(*args)
+    sys.stdout.write(" ".join(map(str, args)) + "\n")

@@ -108,11 +108,11 @@ class TestCase(unittest.TestCase):
             file.write(content or "")
         return path
 
-    def assertAllEqual(self, a, b, msg=None):  # noqa: N802
+    def assertAllEqual(self, a, b, msg=None):
         """Fail unless all elements are equal."""
         np.testing.assert_array_equal(np.asarray(_arrays(a)), np.asarray(_arrays(b)), err_msg=msg or "")
 
-    def assertAllClose(self, a, b, rtol=1e-6, atol=1e-6, msg=None):  # noqa: N802
+    def assertAllClose(self, a, b, rtol=1e-6, atol=1e-6, msg=None):
         """Fail unless corresponding leaves are close."""
         a, b = _arrays(a), _arrays(b)
         if isinstance(a, dict):
@@ -126,36 +126,36 @@ class TestCase(unittest.TestCase):
         else:
             np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rtol, atol=atol, err_msg=msg or "")
 
-    assertAllCloseAccordingToType = assertAllClose  # noqa: N815
+    assertAllCloseAccordingToType = assertAllClose
 
-    def assertNotAllClose(self, a, b, rtol=1e-6, atol=1e-6, msg=None):  # noqa: N802
+    def assertNotAllClose(self, a, b, rtol=1e-6, atol=1e-6, msg=None):
         """Fail if all elements are close."""
         with self.assertRaises(AssertionError, msg=msg):
             self.assertAllClose(a, b, rtol, atol)
 
-    def assertNotAllEqual(self, a, b, msg=None):  # noqa: N802
+    def assertNotAllEqual(self, a, b, msg=None):
         """Fail if all elements are equal."""
         with self.assertRaises(AssertionError, msg=msg):
             self.assertAllEqual(a, b)
 
-    def assertShapeEqual(self, input_a, input_b, msg=None):  # noqa: N802
+    def assertShapeEqual(self, input_a, input_b, msg=None):
         """Fail unless the shapes are equal."""
         self.assertEqual(tuple(input_a.shape), tuple(input_b.shape), msg)
 
-    def assertDTypeEqual(self, target, expected_dtype):  # noqa: N802
+    def assertDTypeEqual(self, target, expected_dtype):
         """Fail unless the dtype is as expected."""
         self.assertEqual(np.asarray(target).dtype, np.dtype(expected_dtype))
 
-    def assertAllInRange(self, target, lower_bound, upper_bound, open_lower_bound=False, open_upper_bound=False):  # noqa: N802
+    def assertAllInRange(self, target, lower_bound, upper_bound, open_lower_bound=False, open_upper_bound=False):
         """Fail unless all elements lie in an interval."""
         x = np.asarray(target)
         self.assertTrue(np.all(x > lower_bound if open_lower_bound else x >= lower_bound))
         self.assertTrue(np.all(x < upper_bound if open_upper_bound else x <= upper_bound))
 
-    def assertAllGreater(self, a, comparison_target):  # noqa: N802
+    def assertAllGreater(self, a, comparison_target):
         """Fail unless all elements are greater."""
         self.assertTrue(np.all(np.asarray(a) > comparison_target))
 
-    def assertAllLess(self, a, comparison_target):  # noqa: N802
+    def assertAllLess(self, a, comparison_target):
         """Fail unless all elements are less."""
         self.assertTrue(np.all(np.asarray(a) < comparison_target))
