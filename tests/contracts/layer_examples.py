@@ -5,6 +5,7 @@ import numpy as np
 import fitloom as tf
 
 layers = tf.keras.layers
+REST = {"training": False}
 IMAGE, SEQUENCE, VOLUME = (2, 6, 5, 3), (2, 6, 3), (2, 4, 4, 4, 2)
 
 # name -> (arguments, input shape or list of them or ("int", n, shape), call arguments)
@@ -97,6 +98,37 @@ EXAMPLES = {
     "UpSampling1D": ({"size": 2}, SEQUENCE, {}),
     "UpSampling2D": ({"size": 2, "interpolation": "bilinear"}, IMAGE, {}),
     "UpSampling3D": ({"size": 2}, VOLUME, {}),
+    # Random image layers rest here; what they draw is tested in tests/layers/test_preprocessing.py.
+    "AugMix": ({}, IMAGE, REST),
+    "AutoContrast": ({}, IMAGE, {}),
+    "CenterCrop": ({"height": 3, "width": 2}, IMAGE, {}),
+    "CutMix": ({}, IMAGE, REST),
+    "Equalization": ({}, IMAGE, {}),
+    "MixUp": ({}, IMAGE, REST),
+    "Pipeline": ({"layers": lambda: [layers.Rescaling(2.0), layers.CenterCrop(3, 2)]}, IMAGE, {}),
+    "RandAugment": ({}, IMAGE, REST),
+    "RandomBrightness": ({"factor": 0.2}, IMAGE, REST),
+    "RandomColorDegeneration": ({"factor": 0.2}, IMAGE, REST),
+    "RandomColorJitter": ({"hue_factor": 0.2}, IMAGE, REST),
+    "RandomContrast": ({"factor": 0.2}, IMAGE, REST),
+    "RandomCrop": ({"height": 3, "width": 2}, IMAGE, REST),
+    "RandomElasticTransform": ({}, IMAGE, REST),
+    "RandomErasing": ({}, IMAGE, REST),
+    "RandomFlip": ({}, IMAGE, REST),
+    "RandomGaussianBlur": ({}, IMAGE, REST),
+    "RandomGrayscale": ({}, IMAGE, REST),
+    "RandomHue": ({"factor": 0.2}, IMAGE, REST),
+    "RandomInvert": ({}, IMAGE, REST),
+    "RandomPerspective": ({}, IMAGE, REST),
+    "RandomPosterization": ({"factor": 4}, IMAGE, REST),
+    "RandomRotation": ({"factor": 0.2}, IMAGE, REST),
+    "RandomSaturation": ({"factor": 0.2}, IMAGE, REST),
+    "RandomSharpness": ({"factor": 0.2}, IMAGE, REST),
+    "RandomShear": ({"x_factor": 0.2}, IMAGE, REST),
+    "RandomTranslation": ({"height_factor": 0.2, "width_factor": 0.1}, IMAGE, REST),
+    "RandomZoom": ({"height_factor": 0.2}, IMAGE, REST),
+    "Resizing": ({"height": 3, "width": 4}, IMAGE, {}),
+    "Solarization": ({}, IMAGE, REST),
     "ZeroPadding1D": ({"padding": 1}, SEQUENCE, {}),
     "ZeroPadding2D": ({"padding": 1}, IMAGE, {}),
     "ZeroPadding3D": ({"padding": 1}, VOLUME, {}),
@@ -106,6 +138,8 @@ EXAMPLES = {
 ELSEWHERE = {
     "GRUCell": "RNN", "LSTMCell": "RNN", "SimpleRNNCell": "RNN", "StackedRNNCells": "RNN", "Wrapper": "a base class",
     "Merge": "a base class", "Layer": "test_layer.py", "InputLayer": "test_layer.py", "Lambda": "test_core.py",
+    **dict.fromkeys(("CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup",
+                     "TextVectorization"), "test_preprocessing.py: whole numbers and texts"),
 }
 
 
