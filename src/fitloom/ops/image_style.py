@@ -219,7 +219,7 @@ def sample(x, coordinates, order, fill_mode, fill_value):
     """Return x at fractional coordinates, a list of arrays, one an axis; order 0 or 1 (pure function of arrays)."""
     wide = x.astype(jnp.float32) if not jnp.issubdtype(x.dtype, jnp.floating) else x
     parts = []
-    for position, n in zip(coordinates, x.shape, strict=True):
+    for position in coordinates:
         if order == 0:
             parts.append([(jnp.round(position).astype(jnp.int32), None)])
         else:

@@ -194,7 +194,8 @@ def to_number(input, out_type=dtypes.float32, name=None):
         try:
             return int(text) if kind.kind in "iu" else float(text)
         except ValueError:
-            raise InvalidArgumentError(f"to_number expected a number as text, but received '{_decoded(text)}'.") from None
+            message = f"to_number expected a number as text, but received '{_decoded(text)}'."
+            raise InvalidArgumentError(message) from None
     return _each(read, _texts(input), dtype=kind)
 
 
