@@ -223,7 +223,7 @@ class Bound:
     def _record_anew(self, trace, node, slots, avals, given):
         if trace.dirty:
             instruction = self.procedure.instruction(tuple(avals), self.attributes)
-            if instruction.layout.written and trace.settles({v.store: None for v in instruction.layout.written}):
+            if instruction.layout.written and trace.settles(instruction.layout.written):
                 return self(given)
         memo, inputs = Memo(), list(slots)
         memo.inputs, memo.avals, memo.epoch = inputs, list(avals), LAYOUT.epoch

@@ -134,8 +134,7 @@ def _arrays(operation, inputs, trace):
     for value in inputs:
         kind = value.__class__
         if kind is Tensor:
-            arrays.append(value._value if value.trace is None else
-                          trace.array_of(value) if trace.inline else value.array)
+            arrays.append(trace.array_of(value) if trace.inline else value.array)
         elif getattr(kind, "is_variable", False):
             arrays.append(trace.lookup(value) if trace.inline else value.store.member(value.index))
         else:

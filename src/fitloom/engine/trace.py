@@ -218,12 +218,15 @@ class Trace:
             self.dirty[store] = True
             store.writer = self
 
-    def settles(self, stores):
-        """Run what is recorded if one of these stores is about to be written a second time; return whether it did.
+    def settles(self, variables):
+        """Run what is recorded if one of these variables is about to be written a second time; return whether it did.
 
         A loop that assigns without a tape would otherwise grow into one long program.
         """
-        if not self.dirty or self.nested or not any(s in self.dirty for s in stores) or self.live_tapes():
+        if not self.dirty or self.nested:
+            return False
+        written = {id(v) for earlier, _ in self.log for v in earlier}
+        if not any(id(v) in written for v in variables) or self.live_tapes():
             return False
         self.flush()
         return self.closed

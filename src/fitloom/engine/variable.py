@@ -178,7 +178,7 @@ class Variable:
                 trace = CONTEXT.trace
                 if trace.closed:
                     trace = CONTEXT.trace = Trace()
-            if not trace.inline and trace.settles((self.store,)):
+            if not trace.inline and trace.settles((self,)):
                 trace = CONTEXT.trace = Trace()
             slots = (trace.slot(value), trace.slot(self))
             instruction = _ASSIGN.instruction((value.aval, self.aval))

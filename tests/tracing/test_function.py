@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tf.function: one trace a signature, variables, gradients, converted control flow."""
+import warnings
+
+import numpy as np
+import pytest
+
+import fitloom as tf
+
+
+def test_python_runs_once_for_each_signature():
+    traced = []
+
+    @tf.function
+    def double(x, factor=2.0):
+        traced.append(x.shape)
+        return x * factor
+
+    for _ in range(3):
+        assert double(tf.constant([1.0, 2.0])).numpy().tolist() == [2.0, 4.0]
+    assert len(traced) == 1
+    double(tf.constant([1.0, 2.0, 3.0]))
+    double(tf.constant([1.0, 2.0]), factor=3.0)
+    double(tf.constant([5.0, 6.0]))
+    assert len(traced) == 3
+    assert double.experimental_get_tracing_count() == 3
+
+
+def test_variables_are_read_and_assigned():
+    counter = tf.Variable(0)
+
+    @tf.function
+    def count(step):
+        counter.assign_add(step)
+        return counter * 10
+
+    assert [int(count(tf.constant(2))) for _ in range(3)] == [20, 40, 60]
+    assert int(counter) == 6
+
+
+def test_gradient_through_a_function():
+    w = tf.Variable([1.0, 2.0])
+
+    @tf.function
+    def loss(x):
+        return tf.reduce_sum(w * x * x)
+
+    x = tf.constant([3.0, 4.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = loss(x)
+    dw, dx = tape.gradient(y, [w, x])
+    assert dw.numpy().tolist() == [9.0, 16.0]
+    assert dx.numpy().tolist() == [6.0, 16.0]
+
+
+def test_training_step_with_a_tape_inside():
+    w = tf.Variable(1.0)
+    optimizer = tf.keras.optimizers.SGD(0.25)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = w * w * x
+        optimizer.apply_gradients([(tape.gradient(loss, w), w)])
+        return loss
+
+    assert [float(step(tf.constant(1.0))) for _ in range(3)] == [1.0, 0.25, 0.0625]
+    assert float(w) == 0.125
+
+
+def test_structures_and_python_results():
+    @tf.function
+    def both(pair):
+        return {"sum": pair["a"] + pair["b"], "name": "fixed", "nothing": None}
+
+    result = both({"a": tf.constant(1.0), "b": np.float32(2.0)})
+    assert float(result["sum"]) == 3.0
+    assert result["name"] == "fixed"
+    assert result["nothing"] is None
+
+
+def test_methods_keep_their_instance():
+    class Scale:
+        def __init__(self, factor):
+            self.factor = tf.Variable(factor)
+
+        @tf.function
+        def __call__(self, x):
+            return x * self.factor
+
+    two, three = Scale(2.0), Scale(3.0)
+    assert [float(f(tf.constant(1.0))) for f in (two, three, two)] == [2.0, 3.0, 2.0]
+    assert float(Scale(5.0)(tf.constant(1.0))) == 5.0
+
+
+def test_input_signature_is_checked():
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+    def total(x):
+        return tf.reduce_sum(x)
+
+    assert float(total([[1.0, 2.0]])) == 3.0
+    assert float(total(tf.ones((3, 2)))) == 6.0
+    with pytest.raises(TypeError, match="input_signature"):
+        total(tf.ones((3, 3)))
+
+
+def test_concrete_function():
+    @tf.function
+    def add(a, b):
+        return a + b
+
+    concrete = add.get_concrete_function(tf.TensorSpec([2], tf.float32), tf.TensorSpec([2], tf.float32))
+    assert concrete(tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0])).numpy().tolist() == [4.0, 6.0]
+    assert tuple(concrete.structured_outputs.shape) == (2,)
+
+
+def test_retracing_is_explained_once():
+    @tf.function
+    def identity(x):
+        return x + 0.0
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for size in range(1, 10):
+            identity(tf.zeros(size))
+    messages = [str(w.message) for w in caught if "traced" in str(w.message)]
+    assert len(messages) == 1
+    assert "shapes or dtypes" in messages[0]
+
+
+def test_random_numbers_differ_from_call_to_call():
+    @tf.function
+    def draw():
+        return tf.random.uniform((4,))
+
+    assert not np.array_equal(draw().numpy(), draw().numpy())
+
+
+def test_run_functions_eagerly():
+    seen = []
+
+    @tf.function
+    def f(x):
+        seen.append(float(x))
+        return x
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        f(tf.constant(3.0))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert seen == [3.0]
+
+
+def test_if_on_a_tensor_is_converted():
+    @tf.function
+    def sign(x):
+        if tf.reduce_sum(x) > 0:
+            y = x * 2.0
+            label = 1
+        else:
+            y = -x
+            label = -1
+        return y, label
+
+    y, label = sign(tf.constant([1.0]))
+    assert (y.numpy().tolist(), int(label)) == ([2.0], 1)
+    y, label = sign(tf.constant([-1.0]))
+    assert (y.numpy().tolist(), int(label)) == ([1.0], -1)
+
+
+def test_early_returns_are_converted():
+    @tf.function
+    def clip(x):
+        if x > 1.0:
+            return tf.constant(1.0)
+        elif x < 0.0:
+            return tf.constant(0.0)
+        return x
+
+    assert [float(clip(tf.constant(v))) for v in (2.0, -1.0, 0.5)] == [1.0, 0.0, 0.5]
+
+
+def test_while_on_tensors_is_converted():
+    @tf.function
+    def collatz(n):
+        steps = tf.constant(0)
+        while n != 1:
+            if n % 2 == 0:
+                n = n // 2
+            else:
+                n = 3 * n + 1
+            steps += 1
+        return steps
+
+    assert int(collatz(tf.constant(27))) == 111
+
+
+def test_for_over_a_range_of_unknown_length_is_converted():
+    def weight(i):
+        return tf.where(i > 2, 10, 1)
+
+    @tf.function
+    def total(n):
+        result = tf.constant(0)
+        for i in tf.range(n):
+            result += i * weight(i)
+        return result
+
+    assert int(total(tf.constant(5))) == 0 + 1 + 2 + 30 + 40
+
+
+def test_loop_with_break_explains_itself():
+    @tf.function
+    def search(n):
+        while n > 0:
+            if n == 3:
+                break
+            n -= 1
+        return n
+
+    with pytest.raises(TypeError, match=r"tf\.while_loop"):
+        search(tf.constant(10))
+
+
+def test_nested_functions_and_closures():
+    scale = tf.constant(3.0)
+
+    @tf.function
+    def inner(x):
+        return x * scale
+
+    @tf.function
+    def outer(x):
+        return inner(x) + inner(x * 2.0)
+
+    assert float(outer(tf.constant(1.0))) == 9.0
+
+
+def test_exception_from_user_code_keeps_its_type():
+    @tf.function
+    def broken(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        broken(tf.constant(1.0))
