@@ -2,6 +2,7 @@
 """Intersection over union of segmentations, from a confusion matrix."""
 from fitloom import ops
 from fitloom.base import config, registry
+from fitloom.losses.reduction import align
 from fitloom.losses.shapes import as_tensor
 from fitloom.metrics.metric import BuiltinMetric
 
@@ -29,11 +30,11 @@ class _Matrix(BuiltinMetric):
         return y_true, y_pred
 
     def _update(self, y_true, y_pred, sample_weight):
-        y_true, y_pred = (ops.reshape(ops.cast(x, "int32"), [-1]) for x in self._classes(y_true, y_pred))
+        y_true, y_pred = (ops.cast(x, "int32") for x in self._classes(y_true, y_pred))
         weight = ops.ones(y_true.shape, self._dtype)
         if sample_weight is not None:
-            given = as_tensor(sample_weight, self._dtype)
-            weight = weight * (ops.reshape(given, [-1]) if len(given.shape) else given)
+            weight = weight * align(as_tensor(sample_weight, self._dtype), weight)
+        y_true, y_pred, weight = (ops.reshape(x, [-1]) for x in (y_true, y_pred, weight))
         if self.ignore_class is not None:
             kept = ops.not_equal(y_true, self.ignore_class)
             weight = ops.where(kept, weight, ops.zeros_like(weight))

@@ -151,6 +151,13 @@ class Metric:
         """Return the metric a configuration describes."""
         return cls(**config)
 
+    def __getstate__(self):
+        # programs stay in this process
+        return {k: v for k, v in self.__dict__.items() if k not in ("_recorder", "_bound", "_packed")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}>"
 
