@@ -66,7 +66,9 @@ def test_convolutions_of_random_shapes(depthwise, seed):
     def run(arrays):
         results = []
         for (x, w, dy), (_, _, _, pads, g) in zip(arrays, cases):
-            settings = {k: v for k, v in g.items() if not (depthwise and k == "groups")}
+            settings = {"strides": g["strides"], "dilations": g["dilation"]}
+            if not depthwise:
+                settings["groups"] = g["groups"]
             settings["lows"] = tuple(low for low, _ in pads)
             kind = "_depthwise_" if depthwise else "_"
             forward, input_gradient, weight_gradient = (

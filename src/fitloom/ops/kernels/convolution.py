@@ -19,7 +19,6 @@ from jax import lax
 
 from fitloom.ops.kernels import platform
 from fitloom.ops.kernels.derivatives import with_backward
-from fitloom.ops.kernels.native import library
 from fitloom.ops.kernels.primitives import Bilinear
 
 # A depthwise convolution as a sum of shifted images costs one pass for each place of the kernel.
@@ -150,7 +149,7 @@ def depthwise_conv(
         x = jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
         sizes = _conv_shape(x, flat, strides, pads, dilation)[1:-1]
         lows = tuple(low for low, _ in pads)
-        y = _depthwise_forward(x, flat, sizes=sizes, strides=strides, lows=lows, dilation=dilation)
+        y = _depthwise_forward(x, flat, sizes=sizes, strides=strides, lows=lows, dilations=dilation)
     elif _few_places(kernel) and min(map(min, pads), default=0) >= 0 and platform.on_cpu():
         x = jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
         y = _shifted_sum(x, flat, strides=strides, pads=pads, dilation=dilation)
@@ -248,7 +247,7 @@ def _conv(x, w, strides, pads, dilation, groups):
     if _native_takes(x, w):
         lows = tuple(low for low, _ in pads)
         sizes = _conv_shape(x, w, strides, pads, dilation)[1:-1]
-        return _forward(x, w, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups)
+        return _forward(x, w, sizes=sizes, strides=strides, lows=lows, dilations=dilation, groups=groups)
     return _conv_on_xla(x, w, strides, pads, dilation, groups)
 
 
@@ -257,7 +256,7 @@ def _conv_input_gradient(w, dy, sizes, strides, pads, dilation, groups):
     if _native_takes(dy, w):
         lows = tuple(low for low, _ in pads)
         return _input_gradient(
-            w, dy, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups
+            w, dy, sizes=sizes, strides=strides, lows=lows, dilations=dilation, groups=groups
         )
     return _input_gradient_on_xla(w, dy, sizes, strides, pads, dilation, groups)
 
@@ -325,47 +324,49 @@ def _pads_for(x_sizes, w_sizes, y_sizes, strides, lows, dilation):
     )
 
 
-def _forward_reference(x, w, *, sizes, strides, lows, dilation, groups):
-    pads = _pads_for(x.shape[1:-1], w.shape[:-2], sizes, strides, lows, dilation)
-    return _conv_on_xla(x, w, strides, pads, dilation, groups)
+def _forward_reference(x, w, *, sizes, strides, lows, dilations, groups):
+    pads = _pads_for(x.shape[1:-1], w.shape[:-2], sizes, strides, lows, dilations)
+    return _conv_on_xla(x, w, strides, pads, dilations, groups)
 
 
-def _input_gradient_reference(w, dy, *, sizes, strides, lows, dilation, groups):
+def _input_gradient_reference(w, dy, *, sizes, strides, lows, dilations, groups):
     pads = tuple((low, 0) for low in lows)
-    return _input_gradient_on_xla(w, dy, sizes, strides, pads, dilation, groups)
+    return _input_gradient_on_xla(w, dy, sizes, strides, pads, dilations, groups)
 
 
-def _weight_gradient_reference(x, dy, *, sizes, strides, lows, dilation, groups):
+def _weight_gradient_reference(x, dy, *, sizes, strides, lows, dilations, groups):
     shape = (*sizes, x.shape[-1] // groups, dy.shape[-1])
-    pads = _pads_for(x.shape[1:-1], sizes, dy.shape[1:-1], strides, lows, dilation)
-    forward = functools.partial(_conv_on_xla, x, strides=strides, pads=pads, dilation=dilation, groups=groups)
+    pads = _pads_for(x.shape[1:-1], sizes, dy.shape[1:-1], strides, lows, dilations)
+    forward = functools.partial(
+        _conv_on_xla, x, strides=strides, pads=pads, dilation=dilations, groups=groups
+    )
     kernel = jax.ShapeDtypeStruct(shape, dy.dtype)
     return jax.linear_transpose(forward, kernel)(dy)[0]
 
 
-def _forward_native(x, w, *, sizes, dilation, **static):
-    result = jax.ShapeDtypeStruct((x.shape[0], *sizes, w.shape[-1]), x.dtype)
-    return library.call("conv_forward", result, x, w, dilations=dilation, **static)
+def _forward_result(x, w, *, sizes, **static):
+    return jax.ShapeDtypeStruct((x.shape[0], *sizes, w.shape[-1]), x.dtype)
 
 
-def _input_gradient_native(w, dy, *, sizes, dilation, groups, **static):
-    result = jax.ShapeDtypeStruct((dy.shape[0], *sizes, w.shape[-2] * groups), dy.dtype)
-    return library.call("conv_input_gradient", result, w, dy, dilations=dilation, groups=groups, **static)
+def _input_gradient_result(w, dy, *, sizes, groups, **static):
+    return jax.ShapeDtypeStruct((dy.shape[0], *sizes, w.shape[-2] * groups), dy.dtype)
 
 
-def _weight_gradient_native(x, dy, *, sizes, dilation, groups, **static):
-    shape = (*sizes, x.shape[-1] // groups, dy.shape[-1])
-    result = jax.ShapeDtypeStruct(shape, dy.dtype)
-    return library.call("conv_weight_gradient", result, x, dy, dilations=dilation, groups=groups, **static)
+def _weight_gradient_result(x, dy, *, sizes, groups, **static):
+    return jax.ShapeDtypeStruct((*sizes, x.shape[-1] // groups, dy.shape[-1]), dy.dtype)
 
 
 # `sizes` are the spatial sizes of the result, which strides leave open.
-_forward = Bilinear("conv", _forward_reference, _forward_native, batched=0)
+_forward = Bilinear("conv", _forward_reference, "conv_forward", _forward_result, batched=0)
 _input_gradient = Bilinear(
-    "conv_input_gradient", _input_gradient_reference, _input_gradient_native, batched=1
+    "conv_input_gradient", _input_gradient_reference, "conv_input_gradient", _input_gradient_result, batched=1
 )
 _weight_gradient = Bilinear(
-    "conv_weight_gradient", _weight_gradient_reference, _weight_gradient_native, batched=None
+    "conv_weight_gradient",
+    _weight_gradient_reference,
+    "conv_weight_gradient",
+    _weight_gradient_result,
+    batched=None,
 )
 
 
@@ -398,51 +399,54 @@ _set_transposes(_forward, _input_gradient, _weight_gradient)
 # The same three for depthwise kernels (*spatial, 1, channels), by native code ...
 
 
-def _depthwise_forward_reference(x, w, *, sizes, strides, lows, dilation):
+def _depthwise_forward_reference(x, w, *, sizes, strides, lows, dilations):
     groups = x.shape[-1]
-    return _forward_reference(x, w, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups)
+    return _forward_reference(
+        x, w, sizes=sizes, strides=strides, lows=lows, dilations=dilations, groups=groups
+    )
 
 
-def _depthwise_input_gradient_reference(w, dy, *, sizes, strides, lows, dilation):
+def _depthwise_input_gradient_reference(w, dy, *, sizes, strides, lows, dilations):
     groups = dy.shape[-1]
     return _input_gradient_reference(
-        w, dy, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups
+        w, dy, sizes=sizes, strides=strides, lows=lows, dilations=dilations, groups=groups
     )
 
 
-def _depthwise_weight_gradient_reference(x, dy, *, sizes, strides, lows, dilation):
+def _depthwise_weight_gradient_reference(x, dy, *, sizes, strides, lows, dilations):
     groups = x.shape[-1]
     return _weight_gradient_reference(
-        x, dy, sizes=sizes, strides=strides, lows=lows, dilation=dilation, groups=groups
+        x, dy, sizes=sizes, strides=strides, lows=lows, dilations=dilations, groups=groups
     )
 
 
-def _depthwise_forward_native(x, w, *, sizes, dilation, **static):
-    result = jax.ShapeDtypeStruct((x.shape[0], *sizes, x.shape[-1]), x.dtype)
-    return library.call("depthwise_forward", result, x, w, dilations=dilation, **static)
+def _depthwise_forward_result(x, w, *, sizes, **static):
+    return jax.ShapeDtypeStruct((x.shape[0], *sizes, x.shape[-1]), x.dtype)
 
 
-def _depthwise_input_gradient_native(w, dy, *, sizes, dilation, **static):
-    result = jax.ShapeDtypeStruct((dy.shape[0], *sizes, dy.shape[-1]), dy.dtype)
-    return library.call("depthwise_input_gradient", result, w, dy, dilations=dilation, **static)
+def _depthwise_input_gradient_result(w, dy, *, sizes, **static):
+    return jax.ShapeDtypeStruct((dy.shape[0], *sizes, dy.shape[-1]), dy.dtype)
 
 
-def _depthwise_weight_gradient_native(x, dy, *, sizes, dilation, **static):
-    result = jax.ShapeDtypeStruct((*sizes, 1, dy.shape[-1]), dy.dtype)
-    return library.call("depthwise_weight_gradient", result, x, dy, dilations=dilation, **static)
+def _depthwise_weight_gradient_result(x, dy, *, sizes, **static):
+    return jax.ShapeDtypeStruct((*sizes, 1, dy.shape[-1]), dy.dtype)
 
 
-_depthwise_forward = Bilinear("depthwise", _depthwise_forward_reference, _depthwise_forward_native, batched=0)
+_depthwise_forward = Bilinear(
+    "depthwise", _depthwise_forward_reference, "depthwise_forward", _depthwise_forward_result, batched=0
+)
 _depthwise_input_gradient = Bilinear(
     "depthwise_input_gradient",
     _depthwise_input_gradient_reference,
-    _depthwise_input_gradient_native,
+    "depthwise_input_gradient",
+    _depthwise_input_gradient_result,
     batched=1,
 )
 _depthwise_weight_gradient = Bilinear(
     "depthwise_weight_gradient",
     _depthwise_weight_gradient_reference,
-    _depthwise_weight_gradient_native,
+    "depthwise_weight_gradient",
+    _depthwise_weight_gradient_result,
     batched=None,
 )
 _set_transposes(_depthwise_forward, _depthwise_input_gradient, _depthwise_weight_gradient)

@@ -18,14 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from fitloom.ops.kernels import platform
-
-
-def _avals(function: Callable, operands: tuple, parameters: dict) -> list:
-    shapes = jax.eval_shape(
-        functools.partial(function, **parameters),
-        *(jax.ShapeDtypeStruct(o.shape, o.dtype) for o in operands),
-    )
-    return [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
+from fitloom.ops.kernels.native import library
 
 
 class Accelerated:
@@ -46,7 +39,7 @@ class Accelerated:
         primitive.multiple_results = True
         compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda *o, **p: compiled(tuple(sorted(p.items())))(*o))
-        primitive.def_abstract_eval(lambda *o, **p: _avals(reference, o, p))
+        primitive.def_abstract_eval(self._abstract)
         ad.primitive_jvps[primitive] = self._jvp
         batching.primitive_batchers[primitive] = self._batch
         platform.register_lowering(primitive, reference, native)
@@ -59,6 +52,13 @@ class Accelerated:
 
     def _compiled(self, items):
         return jax.jit(lambda *o: self._primitive.bind(*o, **dict(items)))
+
+    def _abstract(self, *operands, **static):
+        shapes = jax.eval_shape(
+            functools.partial(self._reference, **static),
+            *(jax.ShapeDtypeStruct(o.shape, o.dtype) for o in operands),
+        )
+        return [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
 
     def _jvp(self, primals, tangents, **static):
         outputs = self._primitive.bind(*primals, **static)
@@ -86,22 +86,39 @@ class Bilinear:
     Args:
         name: For error messages and printed programs.
         reference: `reference(a, b, **static) -> array`, in plain JAX.
-        native: The same by a foreign call; it is used on one CPU only.
+        target: The native function that does the same (see `library.call`); its attributes are
+            `static` without `sizes`. It is used on one CPU only.
+        result: `result(a, b, **static) -> jax.ShapeDtypeStruct`.
         batched: The argument whose first axis is also the first axis of the result, each entry
             by itself, or None. A `vmap` over that argument alone is folded into that axis.
 
     Before use, give it its transposes with `set_transposes`.
     """
 
-    def __init__(self, name: str, reference: Callable, native: Callable, batched: int | None) -> None:
+    def __init__(
+        self, name: str, reference: Callable, target: str, result: Callable, batched: int | None
+    ) -> None:
         self._reference = reference
         self._batched = batched
         primitive = self._primitive = Primitive(f"fitloom_{name}")
+
+        def abstract(a, b, **static):
+            shape = result(a, b, **static)
+            return jax.core.ShapedArray(shape.shape, shape.dtype)
+
+        def run_reference(a, b, **static):
+            return [reference(a, b, **static)]
+
+        def run_native(a, b, **static):
+            shape = result(a, b, **static)
+            attributes = {key: value for key, value in static.items() if key != "sizes"}
+            return [library.call(target, shape, a, b, **attributes)]
+
         compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda a, b, **p: compiled(tuple(sorted(p.items())))(a, b))
-        primitive.def_abstract_eval(lambda *o, **p: _avals(_listed(reference), o, p)[0])
+        primitive.def_abstract_eval(abstract)
         batching.primitive_batchers[primitive] = self._batch
-        platform.register_lowering(primitive, _listed(reference), _listed(native))
+        platform.register_lowering(primitive, run_reference, run_native)
 
     def set_transposes(self, first: Callable, second: Callable) -> None:
         """Set the transposes.
@@ -130,7 +147,3 @@ class Bilinear:
         operands[self._batched] = mapped.reshape(size * count, *rest)
         result = self._primitive.bind(*operands, **static)
         return result.reshape(size, count, *result.shape[1:]), 0
-
-
-def _listed(function):
-    return lambda *operands, **static: [function(*operands, **static)]

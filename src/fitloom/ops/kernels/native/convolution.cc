@@ -259,7 +259,8 @@ struct Backward {
   bool has_zeros = false;
 };
 
-Backward backward_walks(const Geometry& g, int64_t run) {
+// `join`: let segments run over several places, where these lie side by side.
+Backward backward_walks(const Geometry& g, int64_t run, bool join) {
   std::vector<Phase> phase[kDims];
   int64_t first[kDims], last[kDims];
   for (int d = 0; d < kDims; d++) {
@@ -297,8 +298,7 @@ Backward backward_walks(const Geometry& g, int64_t run) {
               walk.place.push_back((a.place[i] * g.kernel[1] + b.place[j]) * g.kernel[2] +
                                    c.place[k]);
             }
-        if (g.groups == 1 && !narrow(run, g.group_in()))
-          join_along_last(walk, static_cast<int64_t>(c.place.size()));
+        if (join) join_along_last(walk, static_cast<int64_t>(c.place.size()));
         backward.has_zeros = backward.has_zeros || walk.depth() == 0;
         backward.walks.push_back(std::move(walk));
       }
@@ -440,8 +440,9 @@ ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatR
     const Geometry g = geometry(dx->dimensions(), w.dimensions(), dy.dimensions(), strides, lows,
                                 dilations, groups);
     if (dx->element_count() == 0) return;
-    const Backward backward = backward_walks(g, g.group_out());
     const int64_t workers = threads(pool), columns = g.group_in();
+    const bool join = groups == 1 && !narrow(g.group_out(), columns);
+    const Backward backward = backward_walks(g, g.group_out(), join);
     if (g.group_out() == 0 || g.out_positions() == 0) {
       std::memset(dx->typed_data(), 0, dx->size_bytes());
       return;
@@ -614,7 +615,7 @@ ffi::Error depthwise_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, F
       return;
     }
     const int64_t channels = g.in_channels, workers = threads(pool);
-    const Backward backward = backward_walks(g, 1);
+    const Backward backward = backward_walks(g, 1, false);
     // The weights of each phase, in the order of its segments.
     Scratch weights(g.places() * channels);
     std::vector<const float*> phase_weights;
