@@ -42,7 +42,8 @@ class FunctionLoss(Loss):
             return super().__call__(y_true, y_pred, sample_weight)
         arguments = [None if x is None else as_tensor(x) for x in (y_true, y_pred, sample_weight)]
         settings = (("reduction", self.reduction), ("dtype", self._dtype), ("epsilon", config.epsilon()))
-        self.__dict__["_bound"] = (self.reduction, self._dtype, config.epsilon()), self._recorder.bind((1, 1, 0), settings)
+        self.__dict__["_bound"] = ((self.reduction, self._dtype, config.epsilon()),
+                                   self._recorder.bind((1, 1, 0), settings))
         return self._recorder(arguments, settings)
 
     def call(self, y_true, y_pred):

@@ -44,8 +44,8 @@ class FBetaScore(BuiltinMetric):
 
     def _build(self, y_true, y_pred, sample_weight=None):
         if len(y_pred.shape) != 2 or len(y_true.shape) != 2:
-            raise ValueError(f"{type(self).__name__} expects 2D inputs with shape (batch_size, output_dim), but received "
-                             f"y_true of shape {tuple(y_true.shape)} and y_pred of shape {tuple(y_pred.shape)}.")
+            raise ValueError(f"{type(self).__name__} expects 2D inputs with shape (batch_size, output_dim), but "
+                             f"received y_true of shape {tuple(y_true.shape)} and y_pred of shape {tuple(y_pred.shape)}.")
         if self._built:
             return
         classes = y_pred.shape[-1]

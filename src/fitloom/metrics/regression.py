@@ -140,8 +140,8 @@ class R2Score(BuiltinMetric):
     def __init__(self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None):
         super().__init__(name=name, dtype=dtype)
         if class_aggregation not in _AGGREGATIONS:
-            raise ValueError(f"Invalid value for argument `class_aggregation`: {class_aggregation!r}. It must be one of "
-                             f"{_AGGREGATIONS}.")
+            raise ValueError(f"Invalid value for argument `class_aggregation`: {class_aggregation!r}. It must be one "
+                             f"of {_AGGREGATIONS}.")
         if num_regressors < 0:
             raise ValueError(f"Invalid value for argument `num_regressors`: {num_regressors}. It must be >= 0.")
         self.class_aggregation, self.num_regressors = class_aggregation, num_regressors

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from fitloom.base import registry
-from fitloom.optimizers.arrays import norm, powers
+from fitloom.optimizers.arrays import debias, norm, powers
 from fitloom.optimizers.optimizer import Optimizer
 
 
@@ -47,8 +47,8 @@ class Adam(Moments):
     def rule(self, gradient, value, slots, rate, step):
         """Update one variable."""
         m, v = self.moments(gradient, slots)
-        corrected = rate * jnp.sqrt(1 - powers(self.beta_2, step, value.dtype)) \
-            / (1 - powers(self.beta_1, step, value.dtype))
+        corrected = rate * jnp.sqrt(debias(self.beta_2, step, value.dtype)) \
+            / debias(self.beta_1, step, value.dtype)
         if not self.amsgrad:
             return value - m * corrected / (jnp.sqrt(v) + self.epsilon), (m, v)
         highest = jnp.maximum(slots[2], v)
@@ -91,7 +91,7 @@ class Adamax(Optimizer):
         """Update one variable."""
         m = slots[0] + (gradient - slots[0]) * (1 - self.beta_1)
         u = jnp.maximum(self.beta_2 * slots[1], jnp.abs(gradient))
-        correction = 1 - powers(self.beta_1, step, value.dtype)
+        correction = debias(self.beta_1, step, value.dtype)
         return value - rate * m / (correction * (u + self.epsilon)), (m, u)
 
 
@@ -140,7 +140,7 @@ class Nadam(Moments):
         product = slots[2].astype(value.dtype)
         now, following = self._schedule(step, value.dtype), self._schedule(step + 1, value.dtype)
         m_hat = following * m / (1 - product * following) + (1 - now) * gradient / (1 - product)
-        v_hat = v / (1 - powers(self.beta_2, step, value.dtype))
+        v_hat = v / debias(self.beta_2, step, value.dtype)
         return value - m_hat * rate / (jnp.sqrt(v_hat) + self.epsilon), (m, v)
 
 
@@ -162,8 +162,8 @@ class Lamb(Moments):
     def rule(self, gradient, value, slots, rate, step):
         """Update one variable."""
         m, v = self.moments(gradient, slots)
-        m_hat = m / (1 - powers(self.beta_1, step, value.dtype))
-        v_hat = v / (1 - powers(self.beta_2, step, value.dtype))
+        m_hat = m / debias(self.beta_1, step, value.dtype)
+        v_hat = v / debias(self.beta_2, step, value.dtype)
         direction = m_hat / (jnp.sqrt(v_hat) + self.epsilon)
         size, length = norm(value), norm(direction)
         ratio = jnp.where((size > 0) & (length > 0), size / length, jnp.ones_like(size))
@@ -205,7 +205,7 @@ class ScheduleFreeAdamW(Moments):
             rate = rate * jnp.minimum(t / self.warmup_steps, 1.0)
         x = (value - (1 - self.beta_1) * z) / self.beta_1 if self.beta_1 > 0 else z
         v = v + (jnp.square(gradient) - v) * (1 - self.beta_2)
-        v_hat = v / (1 - powers(self.beta_2, step, value.dtype))
+        v_hat = v / debias(self.beta_2, step, value.dtype)
         z = z - rate * gradient / (jnp.sqrt(v_hat) + self.epsilon)
         x = (1 - 1 / t) * x + z / t
         return (1 - self.beta_1) * z + self.beta_1 * x, (z, v)

@@ -28,4 +28,11 @@ def clip_by_global_norm(gradients, limit):
 
 def powers(base, step, dtype):
     """Return base^step for a whole-number step."""
-    return jnp.power(jnp.asarray(base, dtype), step.astype(dtype))
+    wide = jnp.promote_types(dtype, jnp.float32)        # bfloat16 has no 0.999
+    return jnp.power(jnp.asarray(base, wide), step.astype(wide)).astype(dtype)
+
+
+def debias(base, step, dtype):
+    """Return 1 - base^step, what a running mean with decay `base` has to be divided by."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return (1 - jnp.power(jnp.asarray(base, wide), step.astype(wide))).astype(dtype)

@@ -42,7 +42,7 @@ class OptimizerMap(collections.abc.MutableMapping):
         found = [(pattern, o) for pattern, o in self._by_pattern.items() if re.fullmatch(pattern, path)]
         if len(found) > 1:
             raise ValueError(f"Path '{path}' matches several patterns of the OptimizerMap: "
-                             f"{', '.join(repr(pattern) for pattern, _ in found)}. Make the patterns exclude each other.")
+                             f"{', '.join(repr(pattern) for pattern, _ in found)}. Make them exclude each other.")
         return found[0][1] if found else self.default_optimizer
 
     def __call__(self, variable):

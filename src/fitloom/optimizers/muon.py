@@ -5,7 +5,7 @@ import re
 import jax.numpy as jnp
 
 from fitloom.base import registry
-from fitloom.optimizers.arrays import powers
+from fitloom.optimizers.arrays import debias
 from fitloom.optimizers.optimizer import Optimizer
 
 
@@ -87,6 +87,6 @@ class Muon(Optimizer):
     def _adam(self, gradient, value, slots, rate, step):
         m = slots[0] + (gradient - slots[0]) * (1 - self.adam_beta_1)
         v = slots[1] + (jnp.square(gradient) - slots[1]) * (1 - self.adam_beta_2)
-        corrected = rate * jnp.sqrt(1 - powers(self.adam_beta_2, step, value.dtype)) \
-            / (1 - powers(self.adam_beta_1, step, value.dtype))
+        corrected = rate * jnp.sqrt(debias(self.adam_beta_2, step, value.dtype)) \
+            / debias(self.adam_beta_1, step, value.dtype)
         return value - m * corrected / (jnp.sqrt(v) + self.epsilon), (m, v)

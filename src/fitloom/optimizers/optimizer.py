@@ -360,7 +360,8 @@ class Optimizer:
         bound = self.__dict__.get("_bound")
         if bound is None or bound[0] != (indices, version, rate is None):
             attributes = (("version", version), ("rated", rate is not None))
-            bound = self.__dict__["_bound"] = (indices, version, rate is None), self._procedure(indices).bind(attributes)
+            bound = (indices, version, rate is None), self._procedure(indices).bind(attributes)
+            self.__dict__["_bound"] = bound
         bound[1](inputs)
 
     def _program_version(self):
