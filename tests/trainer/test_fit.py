@@ -151,9 +151,7 @@ def test_on_batch_methods():
     result = model.train_on_batch(X, Y)
     assert isinstance(result, list) and len(result) == 2 and all(type(v) is float for v in result)
     assert list(model.train_on_batch(X, Y, return_dict=True)) == ["loss", "mae"]
-    model.reset_metrics()
     tested = model.test_on_batch(X, Y)
-    model.reset_metrics()
     assert tested == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-6)
     prediction = model.predict_on_batch(X)
     assert isinstance(prediction, np.ndarray) and prediction.shape == (50, 1)
@@ -212,7 +210,7 @@ def test_hooks_come_in_keras_order_with_their_arguments():
         ("on_train_begin",), ("on_epoch_begin", 0),
         ("on_train_batch_begin", 0), ("on_train_batch_end", 1, names),
         ("on_train_batch_begin", 2), ("on_train_batch_end", 3, names),
-        ("on_train_batch_begin", 4), ("on_train_batch_end", 4, names),
+        ("on_train_batch_begin", 4), ("on_train_batch_end", 5, names),
         ("on_test_begin",), ("on_test_batch_begin", 0), ("on_test_batch_end", 1, names), ("on_test_end", names),
         ("on_epoch_end", 0, [*names, "val_loss", "val_mae"]), ("on_train_end", [*names, "val_loss", "val_mae"])]
 

@@ -7,10 +7,18 @@ from fitloom.trainer.outputs import Outputs
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
-def resolve(identifier, name=None):
-    """Return a Loss for a name, a Loss, a class, a config or a function of (y_true, y_pred)."""
+def resolve(identifier, y_true=None, y_pred=None):
+    """Return a Loss for a name, a Loss, a class, a config or a function of (y_true, y_pred).
+
+    'crossentropy' chooses its kind by the shapes, as the metric 'accuracy' does.
+    """
     if identifier is None or isinstance(identifier, losses.Loss):
         return identifier
+    if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+        if y_pred is None or y_true is None:
+            return None
+        identifier = ("binary_crossentropy", "sparse_categorical_crossentropy",
+                      "categorical_crossentropy")[kind_of(y_true, y_pred)]
     found = losses.get(identifier)
     if found is None or isinstance(found, losses.Loss):
         return found
@@ -24,6 +32,36 @@ def name_of(function):
     """Return a function's name as it appears in logs; a lambda is 'lambda'."""
     name = getattr(function, "__name__", None) or type(function).__name__
     return "lambda" if name == "<lambda>" else name
+
+
+def kind_of(y_true, y_pred) -> int:
+    """Return 0 for binary targets (one output unit), 1 for class numbers, 2 for one-hot rows."""
+    units = y_pred.shape[-1] if len(y_pred.shape) else 1
+    if units == 1:
+        return 0
+    return 1 if len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and units > 1) else 2
+
+
+def targets_of(outputs, y_true, wanted):
+    """Return the targets by output; those of outputs without a loss may be left out.
+
+    Args:
+        wanted: by output, None where no target is needed.
+    """
+    leaves = nest.flatten(y_true)
+    used = [k for k in outputs.order if wanted[k] is not None]
+    if outputs.count == 1 and len(leaves) == 1:
+        return leaves
+    if len(used) < outputs.count and len(leaves) == len(used) and not isinstance(y_true, dict):
+        targets = [None] * outputs.count
+        for k, leaf in zip(used, leaves):
+            targets[k] = leaf
+        return targets
+    if isinstance(y_true, (list, tuple)) and len(leaves) != outputs.count:
+        raise ValueError("y_true and y_pred have different structures. "
+                         f"The model has {outputs.count} outputs{outputs._listing()}, but y is a "
+                         f"{type(y_true).__name__} of {len(leaves)}. Give one entry for each output, in their order.")
+    return outputs.align(y_true, "y")
 
 
 class CompileLoss:
@@ -52,24 +90,32 @@ class CompileLoss:
                 resolve(one)
 
     @property
+    def variables(self):
+        """The state of the trackers."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    @property
     def built(self):
         """Whether losses and outputs have been matched."""
         return self.outputs is not None
 
     def build(self, y_true, y_pred):
         """Match losses with outputs; make the trackers that log '<output>_loss' when there are several."""
-        outputs = Outputs(y_pred, self.output_names)
+        outputs, self.metrics = Outputs(y_pred, self.output_names), []
         entries = outputs.align(self.loss, "loss", whole=True)
-        self.losses = [resolve(entry) for entry in entries]
-        if isinstance(self.loss_weights, (int, float)):
-            self.weights = [float(self.loss_weights)] * outputs.count
-        else:
-            given = outputs.align(self.loss_weights, "loss_weights")
-            self.weights = [None if weight is None else float(weight) for weight in given]
+        given = [None] * outputs.count if y_true is None else targets_of(outputs, y_true, entries)
+        self.losses = [resolve(entry, target, prediction)
+                       for entry, target, prediction in zip(entries, given, nest.flatten(y_pred))]
+        given = nest.flatten(self.loss_weights)
+        if isinstance(self.loss_weights, (list, tuple)) and len(given) != sum(loss is not None for loss in self.losses):
+            if len(given) != outputs.count:
+                raise ValueError(f"`loss_weights` must match the number of losses, got {len(self.losses)} losses and "
+                                 f"{len(given)} weights.")
+        self.weights = outputs.align(self.loss_weights, "loss_weights", whole=True)
         used = [k for k, loss in enumerate(self.losses) if loss is not None]
         if len(used) > 1:
             taken = set()
-            for k in used:
+            for k in (k for k in outputs.order if k in used):
                 base = f"{outputs.names[k] or self.losses[k].name}_loss"
                 label, n = base, 0
                 while label in taken:
@@ -85,13 +131,11 @@ class CompileLoss:
             self.build(y_true, y_pred)
         outputs = self.outputs
         predictions = nest.flatten(y_pred)
-        if outputs.count == 1 and nest.is_nested(y_true) and len(nest.flatten(y_true)) == 1:
-            targets = nest.flatten(y_true)
-        else:
-            targets = outputs.align(y_true, "y")
+        targets = targets_of(outputs, y_true, self.losses)
         weights = outputs.align(sample_weight, "sample_weight", whole=True)
         total, trackers, self.denominator = None, iter(self.metrics), None
-        for k, loss in enumerate(self.losses):
+        for k in outputs.order:
+            loss = self.losses[k]
             if loss is None:
                 continue
             if targets[k] is None:
@@ -104,7 +148,7 @@ class CompileLoss:
             else:
                 self.denominator = weight
             if self.weights[k] is not None:
-                value = value * self.weights[k]
+                value = ops.reduce_mean(value * ops.cast(self.weights[k], value.dtype))
             total = value if total is None else total + value
         return total
 

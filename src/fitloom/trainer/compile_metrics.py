@@ -2,7 +2,7 @@
 """The metrics of a compiled model, by output, with Keras' names in the logs."""
 from fitloom import metrics as metric_room, ops
 from fitloom.base import nest
-from fitloom.trainer.compile_loss import name_of
+from fitloom.trainer.compile_loss import kind_of, name_of
 from fitloom.trainer.outputs import Outputs
 
 _BY_SHAPE = {     # name -> (binary, sparse, one-hot)
@@ -22,14 +22,7 @@ def resolve(identifier, y_true=None, y_pred=None):
     if isinstance(identifier, str) and identifier.lower() in _BY_SHAPE:
         if y_true is None:
             return None
-        units = y_pred.shape[-1] if len(y_pred.shape) else 1
-        if units == 1:
-            kind = 0
-        elif len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and units > 1):
-            kind = 1
-        else:
-            kind = 2
-        return getattr(metric_room, _BY_SHAPE[identifier.lower()][kind])(name=identifier)
+        return getattr(metric_room, _BY_SHAPE[identifier.lower()][kind_of(y_true, y_pred)])(name=identifier)
     found = metric_room.get(identifier)
     if isinstance(found, type):
         found = found()
@@ -92,8 +85,9 @@ class CompileMetrics:
         predictions = nest.flatten(y_pred)
         taken, entries = {}, []
         for weighted, given in ((False, self.given), (True, self.given_weighted)):
-            for k, group in enumerate(_by_output(outputs, given, weighted)):
-                for identifier in group:
+            groups = _by_output(outputs, given, weighted)
+            for k in outputs.order:
+                for identifier in groups[k]:
                     if targets[k] is None:
                         raise ValueError(f"Metric {identifier!r} of output {outputs.names[k] or k} has no target: y has "
                                          "no entry for this output.")
@@ -162,6 +156,14 @@ def _by_output(outputs, given, weighted):
         if any(isinstance(entry, (list, tuple)) for entry in given):
             given = [one for entry in given for one in (entry if isinstance(entry, (list, tuple)) else [entry])]
         return [[one for one in given if one is not None]]
-    groups = outputs.align(given, what)
+    if isinstance(given, dict) and not all(key in outputs.names for key in given):
+        groups = outputs.align(given, what)                 # a structure like that of nested outputs
+    elif isinstance(given, dict):
+        groups = [given.get(name) for name in outputs.names]
+    elif len(given) == outputs.count:
+        groups = [given[outputs.order.index(k)] for k in range(outputs.count)]
+    else:
+        raise ValueError(f"Invalid `{what}`: the model has {outputs.count} outputs, but {what} is a list of "
+                         f"{len(given)}. Give one list of metrics for each output, or a dict by output name.")
     return [[one for one in (group if isinstance(group, (list, tuple)) else [group]) if one is not None]
             for group in groups]

@@ -62,7 +62,10 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     hold(model, "jit_compile", True if jit_compile == "auto" else bool(jit_compile))
     hold(model, "stop_training", False)
     hold(model, "compiled", True)
-    hold(model, "_compiled", Compiled(config, compile_loss, compile_metrics, metric_room.Mean(name="loss")))
+    compiled = Compiled(config, compile_loss, compile_metrics, metric_room.Mean(name="loss"))
+    hold(model, "_compiled", compiled)
+    for name in ("compile_loss", "compile_metrics", "loss_tracker"):     # Keras' private names, which scripts reach for
+        hold(model, "_" + name, getattr(compiled, name))
     hold(model, "_programs", {})
     for attribute in ("train_function", "test_function", "predict_function"):
         hold(model, attribute, None)
@@ -115,15 +118,15 @@ def compile_from_config(model, config):
 
 
 def metrics(model):
-    """Return the model's metrics: the loss tracker, its own and its layers' metrics, compiled ones, output losses."""
+    """Return the model's metrics: the loss tracker, compiled ones, output losses, its own and its layers' metrics."""
     compiled, found = compiled_of(model), []
     if compiled is not None:
         found.append(compiled.loss_tracker)
-    found += model.__dict__.get("_metrics", [])
     if compiled is not None and compiled.compile_metrics is not None:
         found.append(compiled.compile_metrics)
     if compiled is not None and compiled.compile_loss is not None:
         found += compiled.compile_loss.metrics
+    found += model.__dict__.get("_metrics", [])
     for layer in nested_layers(model):
         if compiled_of(layer) is None:
             found += layer.__dict__.get("_metrics", [])

@@ -151,6 +151,7 @@ def predict_on_batch(model, x):
 def _on_batch(model, mode, data, class_weight, return_dict):
     source = batches.one_batch(*data, class_weight=class_weight)
     preparing.prepare(model, source, mode)
+    model.reset_metrics()
     logs = dict(Logs(program_for(model, mode)(source.arrays)))
     return logs if return_dict else in_order(model, logs, always_list=mode == "train")
 

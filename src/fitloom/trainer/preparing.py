@@ -5,6 +5,7 @@ import numpy as np
 from fitloom import engine
 from fitloom.base import nest
 from fitloom.trainer import validation
+from fitloom.trainer.compile_loss import targets_of
 from fitloom.trainer.compiling import compiled_of
 from fitloom.trainer.programs import device, is_default
 from fitloom.trainer.steps import unpack_x_y_sample_weight
@@ -47,8 +48,7 @@ def prepare(model, source, mode):
 def check_targets(compile_loss, y, y_pred):
     """Raise for targets that cannot belong to the outputs: shapes, one-hot against class numbers, labels."""
     outputs = compile_loss.outputs
-    leaves = nest.flatten(y)
-    targets = leaves if outputs.count == 1 and len(leaves) == 1 else outputs.align(y, "y")
+    targets = targets_of(outputs, y, compile_loss.losses)
     for name, loss, target, prediction in zip(outputs.names, compile_loss.losses, targets, nest.flatten(y_pred)):
         if loss is None or target is None:
             continue

@@ -105,13 +105,14 @@ class Program:
                 first += 1
                 continue
             several = [batch, *itertools.islice(batches, group - 1)]
-            yield first, first + len(several) - 1, lambda several=several: self._each(several, source)
+            yield first, first + group - 1, lambda several=several: self._each(several, source)
             first += len(several)
 
     def _each(self, several, source):
-        for batch in several:
-            logs = self._sized(batch, source)
-        return logs
+        results = [self._sized(batch, source) for batch in several]
+        if self.mode != "predict" or len(results) == 1:
+            return results[-1]
+        return nest.map_structure(lambda *parts: np.concatenate([part.numpy() for part in parts]), *results)
 
     def _sized(self, batch, source):
         rows = rows_in(batch) or 0
@@ -144,7 +145,7 @@ class Program:
                     logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
                     self._measure(begin, count, logs)
                     return logs
-                yield first, first + count - 1, run
+                yield first, first + (group if every_batch else count) - 1, run
                 first += count
         if first <= whole < total:
             rest = order[whole * size:]

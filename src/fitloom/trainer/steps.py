@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of training, evaluation and prediction, as `Model.train_step` and its neighbours run it by default."""
 import contextlib
+import inspect
 import threading
 import warnings
 
@@ -63,7 +64,7 @@ def train_step(model, data):
     x, y, sample_weight = unpack_x_y_sample_weight(data)
     with GradientTape() as tape:
         y_pred = model(x, training=True)
-        loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        loss = _loss_of(model, x, y, y_pred, sample_weight, True)
         _track(model, loss, x)
         if model.optimizer is not None:
             loss = model.optimizer.scale_loss(loss)
@@ -80,7 +81,7 @@ def test_step(model, data):
     """Compute the loss and return the metrics as a dict."""
     x, y, sample_weight = unpack_x_y_sample_weight(data)
     y_pred = model(x, training=False)
-    loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+    loss = _loss_of(model, x, y, y_pred, sample_weight, False)
     _track(model, loss, x)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
@@ -89,6 +90,15 @@ def predict_step(model, data):
     """Return the predictions for a batch."""
     x, _, _ = unpack_x_y_sample_weight(data)
     return model(x, training=False)
+
+
+def _loss_of(model, x, y, y_pred, sample_weight, training):
+    """Call the model's compute_loss; an older override may not know the argument `training`."""
+    arguments = dict(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+    parameters = inspect.signature(model.compute_loss).parameters
+    if "training" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        arguments["training"] = training
+    return model.compute_loss(**arguments)
 
 
 def compute_loss(model, x=None, y=None, y_pred=None, sample_weight=None, training=True):
