@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from contracts.layer_examples import ELSEWHERE, EXAMPLES, call, inputs_of, make
 
 import fitloom as tf
+from contracts.layer_examples import ELSEWHERE, EXAMPLES, call, inputs_of, make
 from fitloom import engine
 from fitloom.layers.dtype_policy import set_dtype_policy
 

@@ -2,9 +2,9 @@
 """Every layer against Keras on JAX: the same weights, inputs and arguments give the same outputs and gradients."""
 import numpy as np
 import pytest
-from parity.layer_cases import CASES, RECURRENT
 
 import fitloom as tf
+from parity.layer_cases import CASES, RECURRENT
 
 keras = pytest.importorskip("keras")
 import jax  # noqa: E402

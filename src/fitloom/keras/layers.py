@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.layers`."""
-from fitloom.base.serialization import deserialize_keras_object as deserialize  # noqa: F401
-from fitloom.base.serialization import serialize_keras_object as serialize  # noqa: F401
+from fitloom.base.serialization import deserialize_keras_object as deserialize
+from fitloom.base.serialization import serialize_keras_object as serialize
 from fitloom.layers import (
     Activation as Activation,
     ActivityRegularization as ActivityRegularization,

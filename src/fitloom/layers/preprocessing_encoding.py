@@ -217,7 +217,8 @@ class _HostEncoding(_Encoding):
         indices = engine.convert_to_tensor(indices)
         if self.output_mode == "int":
             return indices
-        return encode(ops.cast(indices, "int32"), self.output_mode, self.num_bins, self._float_dtype, sparse=self.sparse)
+        return encode(ops.cast(indices, "int32"), self.output_mode, self.num_bins, self._float_dtype,
+                      sparse=self.sparse)
 
     @property
     def _float_dtype(self):

@@ -27,8 +27,7 @@ class ImagePreprocessing(BuiltinLayer):
         self.height_axis, self.width_axis, self.channels_axis = (-2, -1, -3) if first else (-3, -2, -1)
 
     def get_random_transformation(self, data, training=True, seed=None):
-        """Return the random numbers of one call, or None where nothing is drawn."""
-        return None
+        """Return the random numbers of one call; here nothing is drawn."""
 
     def transform_images(self, images, transformation, training=True):
         """Return the changed batch of images."""
@@ -124,7 +123,7 @@ class RandomImages(ImagePreprocessing):
             pair = tuple(float(v) for v in factor) if isinstance(factor, (list, tuple)) else None
             if pair is None:
                 value = float(factor)
-                pair = (min(max(-abs(value), low), abs(value)) if least is None else least, abs(value))
+                pair = (min(max(-abs(value), low), abs(value)) if least is None else float(least), abs(value))
             valid = len(pair) == 2 and min(pair) >= low and max(pair) <= high and (
                 isinstance(factor, (list, tuple)) or low <= float(factor) <= high)
         except (TypeError, ValueError):
