@@ -45,7 +45,7 @@ class FBetaScore(BuiltinMetric):
     def _build(self, y_true, y_pred, sample_weight=None):
         if len(y_pred.shape) != 2 or len(y_true.shape) != 2:
             raise ValueError(f"{type(self).__name__} expects 2D inputs with shape (batch_size, output_dim), but "
-                             f"received y_true of shape {tuple(y_true.shape)} and y_pred of shape {tuple(y_pred.shape)}.")
+                             f"received y_true of shape {tuple(y_true.shape)}, y_pred of shape {tuple(y_pred.shape)}.")
         if self._built:
             return
         classes = y_pred.shape[-1]

@@ -114,6 +114,10 @@ class Metric:
         for variable in self.variables:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
+    def reset_states(self):
+        """Call `reset_state()`, under TensorFlow 2.0-2.5's name."""
+        self.reset_state()
+
     def __call__(self, *args, **kwargs):
         """Add a batch and return the value so far."""
         self._check_constructed()
