@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from tests.engine import scenarios
 
 import fitloom as tf
 from fitloom import engine
 from fitloom.engine.context import CONTEXT
-from tests.engine import scenarios
 
 EXPECTED = json.loads(scenarios.GOLDEN.read_text())
 

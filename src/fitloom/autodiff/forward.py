@@ -78,7 +78,7 @@ class ForwardAccumulator:
         for instruction, slots, _ in entries:
             avals.update(zip(slots, instruction.inputs))
         produced = {start + q for instruction, _, start in entries for q in range(len(instruction.outputs))}
-        for source, tangent in zip(sources, tangents):
+        for source in sources:
             avals.setdefault(source, next(p.aval for p in self.primals if source in self.tape._source(trace, p)))
         inputs = [k for k in avals if k not in produced]
         count = len(inputs)

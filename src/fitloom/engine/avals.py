@@ -11,6 +11,11 @@ class Aval:
     """Shape and dtype of an array."""
 
     __slots__ = ("shape", "dtype", "size", "nbytes", "inexact")
+    shape: tuple
+    dtype: np.dtype
+    size: int
+    nbytes: int
+    inexact: bool
 
     def __repr__(self):
         return f"{self.dtype}{list(self.shape)}"

@@ -253,6 +253,6 @@ def next_element():
 def draw_seed(own_seed=None) -> Tensor:
     """Return a fresh uint64 scalar seed: in a program an input, so it never recompiles."""
     trace = CONTEXT.trace
-    if trace.inline:
+    if isinstance(trace, InlineTrace):
         return trace.draw_seed(own_seed)
     return Tensor(np.asarray(next_host_seed(own_seed), np.uint64))

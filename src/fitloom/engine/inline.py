@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fitloom.engine.avals import SEED, aval
+from fitloom.engine.avals import aval
 from fitloom.engine.context import CONTEXT
 from fitloom.engine.lowering import evaluate
-from fitloom.engine.seeds import next_host_seed
+from fitloom.engine.seeds import high_half, next_host_seed
 from fitloom.engine.tensor import Tensor, pending
 
 _ODD = 0x9E3779B97F4A7C15
@@ -25,7 +25,8 @@ class InlineTrace:
         seed: uint64 scalar from which the body's seeds are derived, or None.
         parent: the enclosing inline trace, whose variables are visible.
         discover: record which variables outside `bindings` are touched, instead of treating them as constants.
-        capture: turns a variable or tensor into an input of the body; then variables and tensors from outside become inputs.
+        capture: turns a variable or tensor into an input of the body; then what comes from outside becomes
+            an input.
     """
 
     __slots__ = ("bindings", "seed", "draws", "parent", "discovered", "written", "n", "outs", "log", "environment",
@@ -134,7 +135,7 @@ class InlineTrace:
         derived = self.seed + jnp.uint64((self.draws - 1) * _ODD & ((1 << 64) - 1))
         if own_seed is not None:
             # the high half from the caller's own seed, the low half stays the counter
-            high = next_host_high(own_seed)
+            high = high_half(int(own_seed))
             derived = (derived & jnp.uint64(0xFFFFFFFF)) | jnp.uint64(high << 32)
         return Tensor(derived)
 
@@ -219,12 +220,3 @@ class InlineTrace:
         """Finish the body: evaluate, and let tapes go."""
         if self._entries:
             self.flush()
-
-
-def next_host_high(own_seed):
-    """Return the high half of a seed that belongs to the caller's own seed."""
-    from fitloom.engine.seeds import _mix
-    return _mix(int(own_seed))
-
-
-__all__ = ["SEED", "InlineTrace"]

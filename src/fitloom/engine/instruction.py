@@ -173,6 +173,3 @@ def freeze(value):
 def zeros_like_aval(a: Aval):
     """Return a NumPy array of zeros of this aval."""
     return np.zeros(a.shape, a.dtype)
-
-
-__all__ = ["STATISTICS", "Instruction", "Op", "abstract_outputs", "aval", "flow", "freeze", "zeros_like_aval"]

@@ -37,10 +37,8 @@ class Module:
             for leaf in nest.flatten(vars(self)[key]):
                 if id(leaf) in seen:
                     continue
-                if getattr(leaf.__class__, "is_variable", False):
-                    seen.add(id(leaf))
-                    yield leaf
-                elif isinstance(leaf, Module) or hasattr(leaf, "trainable_variables") and hasattr(leaf, "variables"):
+                if getattr(leaf.__class__, "is_variable", False) or isinstance(leaf, Module) or (
+                        hasattr(leaf, "trainable_variables") and hasattr(leaf, "variables")):
                     seen.add(id(leaf))
                     yield leaf
 

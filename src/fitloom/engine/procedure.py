@@ -343,6 +343,3 @@ def _assemble(layout, results):
         results[position]._keras_mask = results[mask]
     leaves = [each.value if each.__class__ is Constant else results[each] for each in layout.tensors]
     return nest.pack_sequence_as(layout.structure, leaves)
-
-
-__all__ = ["Procedure", "aval_of"]

@@ -225,7 +225,7 @@ def is_tensor(value) -> bool:
     return isinstance(value, (Tensor, symbolic.SYMBOLIC)) or getattr(value.__class__, "is_variable", False)
 
 
-def convert_to_tensor(value, dtype=None, dtype_hint=None, name=None) -> Tensor:
+def convert_to_tensor(value, dtype=None, dtype_hint=None, name=None):
     """Return `value` as a Tensor.
 
     NumPy arrays keep their dtype; Python floats become float32, ints int32 (int64 where they do not fit).
@@ -292,7 +292,7 @@ def host_array(value, dtype=None, dtype_hint=None) -> np.ndarray:
         if dtype is not None and dtype.name != "string":
             raise TypeError(f"Cannot convert the string {value!r} to a tensor of dtype {dtype.name}.")
         return _bytes_array(value)
-    if isinstance(value, np.ndarray) or isinstance(value, np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind in "OSU":
             return _object_array(value, dtype)
         wanted = dtype.numpy_dtype if dtype is not None else None

@@ -25,7 +25,7 @@ def set_seed(seed):
         raise ValueError(f"A seed must be an integer, but received {seed!r}.")
     with LOCK:
         STREAM.seed = seed
-        STREAM.drawn = secrets.randbits(32) if seed is None else _mix(int(seed))
+        STREAM.drawn = secrets.randbits(32) if seed is None else high_half(int(seed))
         STREAM.counter = 0
 
 
@@ -50,12 +50,12 @@ def next_host_seed(own_seed=None, count=1) -> int:
     scope = CONTEXT.seeds
     if scope is not None:
         scope.counter += 1
-        high = scope.seed if own_seed is None else _mix(scope.seed ^ int(own_seed))
+        high = scope.seed if own_seed is None else high_half(scope.seed ^ int(own_seed))
         return (high << 32) | (scope.counter & _MASK)
     with LOCK:
         first = STREAM.counter + 1
         STREAM.counter += count
-        high = STREAM.drawn if own_seed is None else _mix(int(own_seed))
+        high = STREAM.drawn if own_seed is None else high_half(int(own_seed))
         return (high << 32) | (first & _MASK)
 
 
@@ -64,7 +64,7 @@ class seed_scope:
 
     def __init__(self, seed):
         # the element's number also enters the counter: 32 bits of the seed alone would collide
-        self.seed, self.counter = _mix(int(seed)), _mix(int(seed) ^ 0x5851F42D4C957F2D)
+        self.seed, self.counter = high_half(int(seed)), high_half(int(seed) ^ 0x5851F42D4C957F2D)
 
     def __enter__(self):
         self.before, CONTEXT.seeds = CONTEXT.seeds, self
@@ -79,7 +79,8 @@ def host_generator(seed=None) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def _mix(seed):
+def high_half(seed) -> int:
+    """Spread a user's seed over 32 bits."""
     # splitmix's finalizer: neighbouring seeds must not give neighbouring streams
     seed = (seed + 0x9E3779B97F4A7C15) & ((1 << 64) - 1)
     seed = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)

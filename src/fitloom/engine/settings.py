@@ -70,10 +70,12 @@ def set_intra_op_threads(num_threads):
     """Only 0 (let XLA decide) is possible; limit the threads with `taskset` or XLA_FLAGS."""
     if num_threads:
         warnings.warn("XLA's thread pool has one size for the process: start the process with "
-                      f"`taskset -c 0-{int(num_threads) - 1} python ...` to use {int(num_threads)} threads.", stacklevel=2)
+                      f"`taskset -c 0-{int(num_threads) - 1} python ...` to use {int(num_threads)} threads.",
+                      stacklevel=2)
 
 
 def set_inter_op_threads(num_threads):
     """Only 0 is possible: XLA runs one program at a time on each device."""
     if num_threads:
-        warnings.warn("XLA runs one program at a time on each device; this setting changes nothing.", stacklevel=2)
+        warnings.warn("XLA runs one program at a time on each device; this setting changes nothing.",
+                      stacklevel=2)

@@ -91,4 +91,6 @@ class TensorSpec(TypeSpec):
 def type_spec_from_value(value):
     """Return the spec of a value: `tf.type_spec_from_value`."""
     found = getattr(value, "_type_spec", None)
-    return found if found is not None else TensorSpec.from_tensor(value if hasattr(value, "dtype") else np.asarray(value))
+    if found is None:
+        found = TensorSpec.from_tensor(value if hasattr(value, "dtype") else np.asarray(value))
+    return found

@@ -4,7 +4,6 @@
 A trace is a path in a trie of entries, so "the same loop body again" is found by following pointers; at a flush the
 trie node, the live results and the storage layout select one compiled program (program.py).
 """
-import os
 import sys
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
+from fitloom.engine.checking import check_results, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
 from fitloom.engine.program import Program
 from fitloom.engine.seeds import next_host_seed
@@ -21,7 +21,6 @@ from fitloom.engine.tensor import Tensor, pending
 
 CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
 MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 
 
@@ -72,14 +71,6 @@ def forget_instruction(instruction):
             node.parent.next.pop(node.entry, None)
 
 
-def user_line():
-    """Return 'file:line' of the innermost frame outside the package."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
 class Trace:
     """Work of one thread that was recorded and has not run, or has run but may still be differentiated."""
 
@@ -93,7 +84,7 @@ class Trace:
     def __init__(self, eager=False):
         self.node, self.n, self.outs = TRIE.root, 0, []
         self.leaves, self.holders, self.layouts = [], [], []   # inputs, the stores they come from, packed layouts
-        self.slots, self.late, self.opened = {}, [], {}        # variable -> slot; slot dicts not merged yet; store -> leaf
+        self.slots, self.late, self.opened = {}, [], {}        # variable -> slot; not merged yet; store -> leaf
         self.tensors, self.floats, self.ints = {}, [], []      # foreign tensor -> slot; Python numbers
         self.log, self.dirty, self.committed = [], {}, 0       # assignments; stores to write at the flush
         self.tapes, self.nested, self.finished = [], 0, False  # weak references to tapes; how many are entered
@@ -351,7 +342,6 @@ class Trace:
 
 def execute(instruction, arrays):
     """Run one instruction now; name it in the error of a failure."""
-    from fitloom.engine.checking import check_results
     with jax.ensure_compile_time_eval():
         results = instruction.run(arrays)
     return check_results(instruction, results)
@@ -375,7 +365,3 @@ def current():
     if trace.closed:
         trace = CONTEXT.trace = Trace()
     return trace
-
-
-__all__ = ["CAP", "SEED", "TRIE", "Node", "Trace", "aval_of", "current", "execute", "forget_instruction",
-           "forget_programs", "user_line"]

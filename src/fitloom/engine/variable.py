@@ -212,7 +212,8 @@ class Variable:
         if isinstance(self, KerasVariable) or value.trace is None and value._value.__class__ is np.ndarray:
             return _cast(value, dtype=self.aval.dtype.name)
         raise ValueError(f"Cannot assign a value of dtype {value.dtype.name} to variable '{self._name}' of dtype "
-                         f"{dtypes.name_of(self.aval.dtype)}. Cast it: tf.cast(x, tf.{dtypes.name_of(self.aval.dtype)}).")
+                         f"{dtypes.name_of(self.aval.dtype)}. "
+                         f"Cast it: tf.cast(x, tf.{dtypes.name_of(self.aval.dtype)}).")
 
     def _reshape_to(self, value):
         """A variable declared with unknown dimensions takes the new shape, outside of programs."""

@@ -51,14 +51,11 @@ def if_statement(test, then, otherwise, values, names):
     """Run one of two branches that map the names' values to new ones."""
     if not _decides(test):
         return then(*values) if test else otherwise(*values)
-    tensors = [i for i, v in enumerate(values) if is_tensor(v)]
-
     def branch(function):
         def run():
             results = function(*values)
             return [convert_to_tensor(r) if is_tensor(r) or isinstance(r, (int, float, bool)) else r for r in results]
         return run
-    del tensors
     outcome = control_flow.cond(test, branch(then), branch(otherwise))
     return tuple(outcome)
 
@@ -239,7 +236,7 @@ class _Rewriter(ast.NodeTransformer):
             body=body, decorator_list=[], type_params=[])
 
     def _if_return(self, node, then, otherwise):
-        assigned = [n for n in _assigned(then + otherwise)]
+        assigned = list(_assigned(then + otherwise))
         first, second = self.name("then"), self.name("otherwise")
         functions = []
         for name, statements in ((first, then), (second, otherwise)):
@@ -359,7 +356,7 @@ def convert(function):
         maker = _CACHE[key] = _compile(function) or False
     if maker is False:
         return function
-    cells = {name: cell for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ())}
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
     made = maker(function, cells)
     functools.update_wrapper(made, function)
     return made
@@ -377,7 +374,7 @@ def _compile(function):
     definition.decorator_list = []
     rewriter = _Rewriter()
     definition.body = rewriter.block(definition.body)
-    free = [n for n in function.__code__.co_freevars]
+    free = list(function.__code__.co_freevars)
     # closures keep working: a factory function has the free names as locals, and the cells are put in afterwards
     factory = ast.FunctionDef(
         name=f"{_OURS}factory", args=ast.arguments([], [ast.arg(n) for n in free], None, [], [], None, []),
@@ -415,6 +412,3 @@ def _namespace():
     return types.SimpleNamespace(
         if_statement=if_statement, if_return=if_return, while_statement=while_statement, for_statement=for_statement,
         both=both, either=either, negate=negate, call=call, value_of=value_of)
-
-
-__all__ = ["Undefined", "convert", "nest"]

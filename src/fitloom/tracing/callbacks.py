@@ -119,8 +119,9 @@ def _text(value, summarize):
         array = np.asarray(value)
         if array.ndim == 0:
             item = array.item()
-            return item.decode(errors="replace") if isinstance(item, bytes) else f"{item:g}" if isinstance(item, float) \
-                else str(item)
+            if isinstance(item, bytes):
+                return item.decode(errors="replace")
+            return f"{item:g}" if isinstance(item, float) else str(item)
         limit = summarize if summarize and summarize > 0 else sys.maxsize
         with np.printoptions(threshold=0 if limit < sys.maxsize else sys.maxsize,
                              edgeitems=min(limit, 1 << 30), formatter={"float_kind": lambda f: f"{f:.9g}"}):
@@ -136,6 +137,3 @@ def _write(line, output_stream):
     stream = output_stream if hasattr(output_stream, "write") else sys.stderr
     stream.write(line)
     stream.flush()
-
-
-__all__ = ["jnp", "numpy_function", "print_tensors", "py_function"]

@@ -143,7 +143,8 @@ class Function:
         bound.apply_defaults()
         given = list(bound.arguments.values())
         names = list(bound.arguments)
-        if names and inspect.signature(self.python_function).parameters[names[-1]].kind is inspect.Parameter.VAR_POSITIONAL:
+        parameters = inspect.signature(self.python_function).parameters
+        if names and parameters[names[-1]].kind is inspect.Parameter.VAR_POSITIONAL:
             given = given[:-1] + list(given[-1])
         given = given[:len(self.input_signature)] if len(given) > len(self.input_signature) else given
         if len(given) != len(self.input_signature):
@@ -288,8 +289,8 @@ def _match(spec, value):
         return value
     tensor = convert_to_tensor(value, dtype_hint=spec.dtype)
     if not spec.shape.is_compatible_with(tensor.shape) or spec.dtype != tensor.dtype:
-        raise TypeError(f"The input_signature asks for {spec}, but received a tensor of shape {tuple(tensor.shape)} and "
-                        f"dtype {tensor.dtype.name}.")
+        raise TypeError(f"The input_signature asks for {spec}, but received a tensor of shape "
+                        f"{tuple(tensor.shape)} and dtype {tensor.dtype.name}.")
     return tensor
 
 

@@ -112,4 +112,3 @@ def _concatenate():
 
 
 _CONCATENATE = _concatenate()
-__all__ = ["Tensor", "foldl", "foldr", "map_fn", "scan", "vectorized_map"]

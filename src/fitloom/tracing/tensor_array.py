@@ -81,6 +81,3 @@ class TensorArray:
     def close(self, name=None):
         """Forget the elements."""
         self._elements = []
-
-
-__all__ = ["TensorArray", "record"]
