@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
-from data import scenarios
 
 import fitloom as tf
+from data import scenarios
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "data_scenarios.json").read_text())
 RELATIVE = 1e-6        # a compiled division may differ from TensorFlow's in the last bit

@@ -128,5 +128,6 @@ def stack(elements):
             else:
                 columns.append(np.array(column) if first.ndim == 0 else np.stack(column))
         else:
-            columns.append(type(first)._stack(column))
+            raise TypeError(f"Components of type {type(first).__name__} cannot be stacked to a batch here. Make them "
+                            "dense in a map before: x.to_tensor(), tf.sparse.to_dense(x).")
     return tuple(columns)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes that gather elements into batches and take them apart: batch, padded_batch, unbatch, rebatch, window, buckets."""
+"""Nodes that gather elements into batches and take them apart: batch, padded_batch, unbatch, rebatch, buckets."""
 import numpy as np
 
+from fitloom import ops
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
-from fitloom.data import structure
+from fitloom.data import ragged, structure
 from fitloom.data.access import stack, uniform
 from fitloom.data.plan import (
     BY_ROW_BATCHES,
@@ -55,12 +56,18 @@ class Batch(Node):
         access = self.inputs[0].access()
         if access is not None:
             return RowBatchFlow(self, run, access)
+        return self._by_elements(run)
+
+    def _by_elements(self, run):
+        spec = self.inputs[0].element_spec(peek=False)
+        if spec is not None and any(isinstance(s, ops.RaggedTensorSpec) for s in structure.flatten(spec)):
+            return RaggedBatchFlow(self, run)
         return BatchFlow(self, run)
 
     def flow_of(self, kind, run):
         if kind == BY_ROW_BATCHES:
             return RowBatchFlow(self, run, prepared(self.inputs[0], run).access())
-        return BatchFlow(self, run) if type(self) is Batch else self.flow(run)
+        return self._by_elements(run) if type(self) is Batch else self.flow(run)
 
 
 class RowBatchFlow(Flow):
@@ -241,6 +248,49 @@ class PaddedBatchFlow(BatchFlow):
         return out
 
 
+class RaggedBatch(Batch):
+    """Batches whose components keep their own lengths."""
+
+    name = "ragged_batch"
+
+    def __init__(self, source, size, drop_remainder, splits_dtype):
+        super().__init__(source, size, drop_remainder)
+        self.splits_dtype = splits_dtype
+
+    def element_spec(self, peek=True):
+        spec = self.inputs[0].element_spec(peek)
+        rows = self.size if self.drop_remainder else None
+
+        def batched(s):
+            if stays_dense(s):
+                return structure.with_leading(s, rows)
+            return ragged.spec(structure.with_leading(s, rows), self.splits_dtype)
+        return None if spec is None else structure.map_structure(batched, spec)
+
+    def flow(self, run):
+        return RaggedBatchFlow(self, run)
+
+
+def stays_dense(spec):
+    """Whether elements of a spec stack to a plain array whatever they are."""
+    return isinstance(spec, TensorSpec) and spec.shape.is_fully_defined()
+
+
+class RaggedBatchFlow(BatchFlow):
+    """Stacks what is declared of one shape, makes ragged tensors of the rest."""
+
+    def pull(self):
+        node = self.node
+        elements = self.source.pull_many(node.size)
+        if len(elements) < node.size and (node.drop_remainder or not elements):
+            return END
+        columns = []
+        for spec, column in zip(structure.flatten(node.inputs[0].element_spec()), zip(*elements)):
+            dense = stays_dense(spec) or (isinstance(spec, TensorSpec) and type(node) is Batch)
+            columns.append(self.stack([(c,) for c in column])[0] if dense else ragged.stack(column))
+        return tuple(columns)
+
+
 class Unbatch(Node):
     """The rows of each element."""
 
@@ -282,7 +332,7 @@ class UnbatchFlow(Wrapper):
         self.at, self.rows = 0, []
         if batch is END:
             return False
-        columns = [rows_of(c) if isinstance(c, np.ndarray) else c._rows() for c in batch]
+        columns = [rows_of(c) if isinstance(c, np.ndarray) else ragged.rows(c) for c in batch]
         if len({len(c) for c in columns}) > 1:
             raise InvalidArgumentError(
                 f"Dataset.unbatch needs components with the same number of rows, but they have "

@@ -5,7 +5,7 @@ import numpy as np
 from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.data import files, structure
-from fitloom.data.batching import Batch, Buckets, PaddedBatch, Rebatch, Unbatch
+from fitloom.data.batching import Batch, Buckets, PaddedBatch, RaggedBatch, Rebatch, Unbatch
 from fitloom.data.caching import Cache, Saved, Snapshot, save, saved_files
 from fitloom.data.combining import Choose, Concatenate, Interleave, Nested, Sample, Zip
 from fitloom.data.function import Function, check_arguments
@@ -17,7 +17,7 @@ from fitloom.data.seeds import fresh_seed
 from fitloom.data.sources import Generated, Random, Range, Slices, Tensors, signature_of
 from fitloom.data.threads import AUTOTUNE
 from fitloom.data.transforms import Filter, Map, Repeat, Shard, Shuffle, Skip, Take, TakeWhile
-from fitloom.data.windows import GroupByWindow, IgnoreErrors, RaggedBatch, Scan, Unique, Window
+from fitloom.data.windows import GroupByWindow, IgnoreErrors, Scan, Unique, Window
 
 
 def _integer(value, name, argument):
@@ -263,10 +263,8 @@ class Dataset:
 
     def ragged_batch(self, batch_size, drop_remainder=False, row_splits_dtype="int64", name=None) -> "Dataset":
         """Stack elements of different lengths into ragged tensors."""
-        from fitloom.data import ragged
         return self._with(RaggedBatch(self._node, _integer(batch_size, "ragged_batch", "batch_size"),
-                                      bool(drop_remainder), dtypes.as_dtype(row_splits_dtype), ragged.stack,
-                                      ragged.spec))
+                                      bool(drop_remainder), dtypes.as_dtype(row_splits_dtype)))
 
     def sparse_batch(self, batch_size, row_shape, name=None) -> "Dataset":
         """Refuse: sparse tensors are not components here."""
@@ -338,7 +336,7 @@ class Dataset:
             Function(reduce_func, "group_by_window", (0, 0), fresh_seed()), size, by_key, _to_node))
 
     def rejection_resample(self, class_func, target_dist, initial_dist=None, seed=None, name=None) -> "Dataset":
-        """Leave out elements at random so that the classes come out with `target_dist`; elements become (class, element).
+        """Leave out elements at random so that the classes come with `target_dist`; elements become (class, element).
 
         Args:
             class_func: element -> int class.

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitloom import (
     engine,
-    ops,  # noqa: F401  (the operators of Tensor)
+    ops,
 )
 from fitloom.data import structure
 from fitloom.data.hosting import HostTrace, HostValue, run
@@ -60,7 +60,7 @@ class Function:
 
     def element(self, flat, number):
         """Apply to one flat element; return flat NumPy results. Compiled where the function traces."""
-        if self.blocked is None:
+        if self.blocked is None and all(isinstance(c, (np.ndarray, np.generic)) for c in flat):
             try:
                 return self._compiled(flat, number)
             except Untraceable:
@@ -71,7 +71,7 @@ class Function:
         return structure.split(result)[1]
 
     def _compiled(self, flat, number):
-        signature = self.signature(tuple([(getattr(c, "shape", None), getattr(c, "dtype", None)) for c in flat]))
+        signature = self.signature(tuple([(c.shape, c.dtype) for c in flat]))
         if any(signature.strings):
             columns = [np.asarray(c)[None] for c in flat]
             return tuple([c[0, ...] for c in self.rows(columns, 1, number)])

@@ -189,6 +189,14 @@ def _weights(source, target):
     return (np.clip(low, 0, source - 1).astype(np.intp), np.clip(low + 1, 0, source - 1).astype(np.intp), share)
 
 
+def _between(low, high, share):
+    """Return low + (high - low) * share in the memory of `high`."""
+    high -= low
+    high *= share
+    high += low
+    return high
+
+
 def resized(array, size, interpolation="bilinear") -> np.ndarray:
     """Return an image (height, width, channels) as float32 of `size` (height, width), as tf.image.resize gives it."""
     height, width = size
@@ -199,13 +207,12 @@ def resized(array, size, interpolation="bilinear") -> np.ndarray:
         columns = np.minimum(((np.arange(width) + 0.5) * (array.shape[1] / width)).astype(np.intp), array.shape[1] - 1)
         return array[rows][:, columns].astype(np.float32)
     if interpolation == "bilinear":
-        # columns first, on the rows that are needed only: both are gathers and one multiply-add
+        # rows first: they are copied whole, and only those that are needed
         top, bottom, down = _weights(array.shape[0], height)
         left, right, across = _weights(array.shape[1], width)
-        upper, lower = array[top].astype(np.float32), array[bottom].astype(np.float32)
-        rows = upper + (lower - upper) * down[:, None, None]
-        first, second = rows[:, left], rows[:, right]
-        return first + (second - first) * across[None, :, None]
+        rows = _between(np.take(array, top, axis=0).astype(np.float32),
+                        np.take(array, bottom, axis=0).astype(np.float32), down[:, None, None])
+        return _between(np.take(rows, left, axis=1), np.take(rows, right, axis=1), across[None, :, None])
     from fitloom.ops import image as image_ops
     made = image_ops.resize(engine.Tensor(np.ascontiguousarray(array)), size, method=interpolation)
     return structure.to_numpy(made).astype(np.float32)

@@ -4,10 +4,10 @@ import inspect
 
 import numpy as np
 
-from fitloom import engine
+from fitloom import engine, ops
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
-from fitloom.data import structure
+from fitloom.data import ragged, structure
 from fitloom.data.access import ArrayAccess, RangeAccess
 from fitloom.data.order import generator
 from fitloom.data.plan import END, INFINITE, UNKNOWN, Flow, Node
@@ -22,22 +22,24 @@ class Slices(Node):
     def __init__(self, tensors):
         super().__init__()
         self.pattern = structure.listed(tensors)
-        self.arrays = [_private(leaf) for leaf in structure.flatten(self.pattern)]
+        self.arrays = [ragged.Rows(leaf) if isinstance(leaf, ops.RaggedTensor) else _private(leaf)
+                       for leaf in structure.flatten(self.pattern)]
         if not self.arrays:
             raise ValueError("Dataset.from_tensor_slices needs at least one tensor, but received none.")
         for array in self.arrays:
             if isinstance(array, np.ndarray) and array.ndim == 0:
                 raise ValueError("Dataset.from_tensor_slices slices along the first axis, but received a scalar. "
                                  "Use from_tensors for a single element.")
-        sizes = [len(array) if isinstance(array, np.ndarray) else array._row_count() for array in self.arrays]
+        sizes = [len(array) for array in self.arrays]
         if len(set(sizes)) > 1:
-            raise InvalidArgumentError(f"Dataset.from_tensor_slices needs tensors with the same number of rows, but received "
-                               f"{', '.join(map(str, sizes))} rows.")
+            raise InvalidArgumentError("Dataset.from_tensor_slices needs tensors with the same number of rows, but "
+                                       f"received {', '.join(map(str, sizes))} rows.")
         self.size = sizes[0]
         self.plain = all(isinstance(array, np.ndarray) for array in self.arrays)
 
     def element_spec(self, peek=True):
-        return structure.pack(self.pattern, [structure.without_leading(structure.spec_of(a)) for a in self.arrays])
+        return structure.pack(self.pattern, [a.row_spec() if isinstance(a, ragged.Rows) else
+                                             structure.without_leading(structure.spec_of(a)) for a in self.arrays])
 
     def cardinality(self):
         return self.size
@@ -49,7 +51,7 @@ class Slices(Node):
         return ArrayAccess(self.arrays) if self.plain else None
 
     def flow(self, run):
-        return IndexedFlow(self.size, lambda i: tuple([a[i, ...] if isinstance(a, np.ndarray) else a._row(i)
+        return IndexedFlow(self.size, lambda i: tuple([a[i, ...] if isinstance(a, np.ndarray) else a.rows[i]
                                                        for a in self.arrays]))
 
 

@@ -7,7 +7,7 @@ import collections.abc as abc
 
 import numpy as np
 
-from fitloom import engine
+from fitloom import engine, ops
 from fitloom.base import dtypes
 from fitloom.base.shapes import TensorShape
 from fitloom.engine import TensorSpec
@@ -82,7 +82,8 @@ def map_structure(function, *structures):
     first = len(flats[0])
     for flat in flats[1:]:
         if len(flat) != first:
-            raise ValueError(f"The structures do not nest alike: {outline(structures[0])} and {outline(structures[1])}.")
+            raise ValueError(f"The structures do not nest alike: {outline(structures[0])} and "
+                             f"{outline(structures[1])}.")
     return pack(structures[0], [function(*leaves) for leaves in zip(*flats)])
 
 
@@ -98,7 +99,7 @@ def to_numpy(value, dtype=None):
 
     NumPy arrays are not copied. `dtype` (NumPy's) is what a Python value becomes and an array must have.
     """
-    if value.__class__ is np.ndarray and value.dtype.kind not in "USO":
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "USOVM" and not isinstance(value, np.ma.MaskedArray):
         return value if dtype is None or value.dtype == dtype else _cast(value, dtype)
     if is_opaque(value):
         return value
@@ -130,8 +131,8 @@ def strings(values) -> np.ndarray:
 
 
 def is_opaque(value) -> bool:
-    """Whether a component is no plain array."""
-    return isinstance(value, Opaque) or hasattr(value, "_type_spec") or hasattr(value, "_data_spec")
+    """Whether a component is no plain array: a nested dataset, a ragged or a sparse tensor."""
+    return isinstance(value, (Opaque, ops.RaggedTensor, ops.SparseTensor)) or hasattr(value, "_type_spec")
 
 
 def to_tensor(component):
@@ -178,10 +179,13 @@ def skeleton(value):
 # ---------------------------------------------------------------- specs
 def spec_of(component):
     """Return the spec of one component."""
-    for attribute in ("_data_spec", "_type_spec"):
-        found = getattr(component, attribute, None)
-        if found is not None:
-            return found
+    if isinstance(component, ops.RaggedTensor):
+        return ops.RaggedTensorSpec([None] * component.shape.rank, component.dtype, component.ragged_rank)
+    if isinstance(component, ops.SparseTensor):
+        return ops.SparseTensorSpec([None] * component.shape.rank, component.dtype)
+    found = getattr(component, "_type_spec", None)
+    if found is not None:
+        return found
     array = component if isinstance(component, (np.ndarray, np.generic)) else np.asarray(component)
     return TensorSpec(array.shape, dtypes.as_dtype(array.dtype))
 
@@ -203,6 +207,8 @@ def with_leading(spec, dimension):
         if spec.shape.rank is None:
             return TensorSpec(None, spec.dtype)
         return TensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype)
+    if isinstance(spec, ops.RaggedTensorSpec):
+        return ops.RaggedTensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype, spec.ragged_rank + 1)
     batched = getattr(spec, "_batch", None)
     if batched is None:
         raise TypeError(f"Components of type {type(spec).__name__} cannot be batched.")
@@ -217,7 +223,9 @@ def without_leading(spec):
         if spec.shape.rank == 0:
             raise ValueError("Cannot unbatch a scalar: every component needs a leading axis.")
         return TensorSpec(spec.shape[1:], spec.dtype)
-    return spec._unbatch()
+    if isinstance(spec, ops.RaggedTensorSpec):
+        return ops.RaggedTensorSpec(spec.shape[1:], spec.dtype, spec.ragged_rank - 1)
+    raise TypeError(f"Components of type {type(spec).__name__} cannot be unbatched.")
 
 
 def leading(spec):

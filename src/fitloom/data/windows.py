@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes that look at several elements: window, group_by_window, scan, unique, ignore_errors, ragged_batch."""
+"""Nodes that look at several elements: window, group_by_window, scan, unique, ignore_errors."""
 from collections import deque
 
 import numpy as np
 
 from fitloom.data import structure
-from fitloom.data.batching import Batch, BatchFlow, Replayed
+from fitloom.data.batching import Replayed
 from fitloom.data.combining import Nested
 from fitloom.data.function import UNSET
 from fitloom.data.plan import END, INFINITE, UNKNOWN, Flow, Node, snapshot
@@ -283,44 +283,3 @@ class IgnoreErrorsFlow(Wrapper):
         raise RuntimeError(f"Dataset.ignore_errors met {self.node.most_in_a_row} errors in a row and no element.")
 
     skip = Flow.skip
-
-
-class RaggedBatch(Batch):
-    """Batches whose components keep their own lengths."""
-
-    name = "ragged_batch"
-
-    def __init__(self, source, size, drop_remainder, splits_dtype, make, make_spec):
-        super().__init__(source, size, drop_remainder)
-        self.splits_dtype, self.make, self.make_spec = splits_dtype, make, make_spec
-
-    def element_spec(self, peek=True):
-        spec = self.inputs[0].element_spec(peek)
-        rows = self.size if self.drop_remainder else None
-
-        def batched(s):
-            if s.shape.rank == 0 or s.shape.is_fully_defined():
-                return structure.with_leading(s, rows)
-            return self.make_spec(structure.with_leading(s, rows), self.splits_dtype)
-        return None if spec is None else structure.map_structure(batched, spec)
-
-    def flow(self, run):
-        return RaggedBatchFlow(self, run)
-
-
-class RaggedBatchFlow(BatchFlow):
-    """Stacks what is declared of one shape, makes ragged tensors of the rest."""
-
-    def pull(self):
-        node = self.node
-        elements = self.source.pull_many(node.size)
-        if len(elements) < node.size and (node.drop_remainder or not elements):
-            return END
-        specs = structure.flatten(node.inputs[0].element_spec())
-        columns = []
-        for spec, column in zip(specs, zip(*elements)):
-            if spec.shape.rank == 0 or spec.shape.is_fully_defined():
-                columns.append(self.stack([(c,) for c in column])[0])
-            else:
-                columns.append(node.make(list(column), node.splits_dtype))
-        return tuple(columns)
