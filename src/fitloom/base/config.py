@@ -140,3 +140,8 @@ def max_steps_per_epoch():
 def backend() -> str:
     """Return the name of the engine that runs the work."""
     return "jax"
+
+
+def standardize_dtype(dtype=None) -> str:
+    """Return the name of a dtype given as a name, a NumPy or TF dtype; None gives `floatx`."""
+    return _floatx if dtype is None else dtypes.name_of(dtype)

@@ -173,11 +173,3 @@ def name_of(value) -> str:
 def is_floating(value) -> bool:
     """Whether the dtype is a floating-point type (of any width)."""
     return as_dtype(value).is_floating
-
-
-def standardize_dtype(dtype=None) -> str:
-    """Return the name of a dtype given as a name, a NumPy or TF dtype; None gives `floatx`."""
-    if dtype is None:
-        from fitloom.base import config
-        return config.floatx()
-    return name_of(dtype)

@@ -5,7 +5,7 @@ from fitloom.base.config import (
     enable_interactive_logging as enable_interactive_logging,
     is_interactive_logging_enabled as is_interactive_logging_enabled,
 )
-from fitloom.base.dtypes import standardize_dtype as standardize_dtype
+from fitloom.base.config import standardize_dtype as standardize_dtype
 from fitloom.base.registry import (
     custom_object_scope as CustomObjectScope,  # noqa: N812
     custom_object_scope as custom_object_scope,
