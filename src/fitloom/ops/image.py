@@ -437,9 +437,9 @@ def image_gradients(image):
 
 
 @op(name="sobel_edges")
-def _sobel(x):
+def _sobel(x, *, mode):
     n, h, w, c = x.shape
-    padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+    padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=mode)
     smooth, difference = (1, 2, 1), (-1, 0, 1)
 
     def filtered(rows, columns):
@@ -450,7 +450,7 @@ def _sobel(x):
 
 def sobel_edges(image):
     """Return the Sobel gradients along height and width in a new last axis."""
-    return _sobel(tensor(image))
+    return _sobel(tensor(image), mode="reflect")
 
 
 def total_variation(images, name=None):

@@ -9,6 +9,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from fitloom.base import config, dtypes
 from fitloom.base.errors import unknown_name
@@ -57,10 +58,10 @@ def hsv_to_rgb(images, data_format=None):
 
 
 def sobel_edges(images, data_format=None):
-    """Return the gradients along height and width in a new last axis."""
+    """Return the gradients along height and width in a new last axis; zeros outside."""
     if _layout(data_format) == "channels_last":
-        return image.sobel_edges(as_float(images))
-    edges = image.sobel_edges(shaping.transpose(as_float(images), [0, 2, 3, 1]))
+        return image._sobel(as_float(images), mode="constant")
+    edges = image._sobel(shaping.transpose(as_float(images), [0, 2, 3, 1]), mode="constant")
     return shaping.transpose(edges, [0, 3, 1, 2, 4])
 
 
@@ -221,7 +222,7 @@ def sample(x, coordinates, order, fill_mode, fill_value):
     parts = []
     for position in coordinates:
         if order == 0:
-            parts.append([(jnp.round(position).astype(jnp.int32), None)])
+            parts.append([(lax.round(position, lax.RoundingMethod.AWAY_FROM_ZERO).astype(jnp.int32), None)])
         else:
             low = jnp.floor(position)
             share = (position - low).astype(wide.dtype)

@@ -35,8 +35,6 @@ hard_sigmoid = _of_float(activations.hard_sigmoid)
 hard_silu = hard_swish = _of_float(activations.hard_silu)
 hard_tanh = _of_float(activations.hard_tanh)
 log_sigmoid = _of_float(_log_sigmoid)
-relu = _of_float(activations.relu)
-relu6 = _of_float(activations.relu6)
 selu = _of_float(activations.selu)
 sigmoid = _of_float(_sigmoid)
 silu = swish = _of_float(activations.silu)
@@ -49,6 +47,16 @@ sparsemax = _of_float(activations.sparsemax)
 squareplus = _of_float(activations.squareplus)
 tanh_shrink = _of_float(activations.tanh_shrink)
 threshold = _of_float(activations.threshold)
+
+
+def relu(x):
+    """Return max(x, 0), in the dtype of x."""
+    return activations.relu(as_tensor(x))
+
+
+def relu6(x):
+    """Return min(max(x, 0), 6), in the dtype of x."""
+    return activations.relu6(as_tensor(x))
 
 
 def gelu(x, approximate=True):
