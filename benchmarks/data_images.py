@@ -21,7 +21,8 @@ def folder():
 
             rng = np.random.default_rng(i)
             coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
-            image = np.repeat(np.repeat(coarse, 16, 0), 16, 1) // 2 + rng.integers(0, 100, (240, 320, 3), dtype=np.uint8)
+            large = np.repeat(np.repeat(coarse, 16, 0), 16, 1) // 2
+            image = large + rng.integers(0, 100, large.shape, dtype=np.uint8)
             tf.io.write_file(name, tf.io.encode_jpeg(image))
     return path
 

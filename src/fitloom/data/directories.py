@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets from folders: `image_dataset_from_directory`, `text_dataset_from_directory`, `audio_dataset_from_directory`."""
+"""Datasets from folders: images, texts and sounds, as `tf.keras.utils` offers them."""
 import os
 import sys
 import wave

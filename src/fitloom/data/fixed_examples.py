@@ -19,7 +19,7 @@ class Template:
         found = parsing._scan(record, names)
         raw = np.frombuffer(record, np.uint8)
         self.mask, self.places = np.full(len(raw), 0xFF, np.uint8), {}
-        for key, feature in features.items():
+        for key in features:
             kind, at, end = found.get(key, (0, 0, 0))
             spans = [(first, last) for _, first, last in parsing._fields(record, at, end)] if kind else []
             if kind == parsing.INT64:

@@ -37,7 +37,7 @@ class HostTrace:
 
     def avals(self):
         """Return (shape, dtype) of the numeric results, in order."""
-        return [(shape, dtype) for call in self.calls for shape, dtype, _ in call.results if dtype != object]
+        return [(shape, dtype) for call in self.calls for shape, dtype, column in call.results if column is None]
 
 
 class HostValue:
@@ -58,7 +58,7 @@ class HostValue:
         """
         made, noted = [], []
         for shape, dtype in results:
-            if dtype == object:
+            if dtype.hasobject:
                 if shape != ():
                     raise TypeError("A traced function takes scalar strings only.")
                 value = self.trace.column()

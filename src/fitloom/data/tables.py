@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comma-separated values and columnar files: `CsvDataset`, `make_csv_dataset`, `tf.io.decode_csv`, Parquet and Arrow."""
+"""Comma-separated values and columnar files: `CsvDataset`, `make_csv_dataset`, `tf.io.decode_csv`, Parquet."""
 import csv
 import io
 

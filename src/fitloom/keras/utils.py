@@ -4,6 +4,7 @@ from fitloom.base.config import (
     disable_interactive_logging as disable_interactive_logging,
     enable_interactive_logging as enable_interactive_logging,
     is_interactive_logging_enabled as is_interactive_logging_enabled,
+    standardize_dtype as standardize_dtype,
 )
 from fitloom.base.config import standardize_dtype as standardize_dtype
 from fitloom.base.registry import (
