@@ -40,7 +40,8 @@ def binary(name, fn, summary, host=None, dtype=None):
         except (InvalidArgumentError, TypeError):
             if host is None or not (is_string(x) or is_string(y)):
                 raise
-            return engine.Tensor(np.asarray(host(np.asarray(x, object), np.asarray(y, object))))
+            x, y = (np.asarray(engine.convert_to_tensor(v)) for v in (x, y))
+            return engine.Tensor(np.asarray(host(x, y)))
 
     if dtype is bool:
         def public(x, y, name=None):

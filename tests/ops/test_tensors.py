@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python's operators, indexing, static shapes, dtype rules, errors, random numbers, ragged and sparse tensors."""
+import numpy as np
+import pytest
+
+import fitloom as tf
+
+X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("key", [
+    np.s_[0], np.s_[-1], np.s_[:, 1], np.s_[..., 2], np.s_[:, ::2], np.s_[::-1], np.s_[:, None], np.s_[..., None, :],
+    np.s_[0, 1, 2], np.s_[1:, :2, 1:3], np.s_[:, -1:], np.s_[None], np.s_[0, ...], np.s_[:, 1:0]])
+def test_indexing_is_numpys(key):
+    np.testing.assert_array_equal(tf.constant(X)[key], X[key])
+
+
+def test_index_by_scalar_tensor_and_mask():
+    x = tf.constant(X)
+    np.testing.assert_array_equal(x[tf.constant(1)], X[1])
+    np.testing.assert_array_equal(x[:, tf.constant(2), 1:], X[:, 2, 1:])
+    np.testing.assert_array_equal(x[x > 10], X[X > 10])
+    np.testing.assert_array_equal(x[tf.shape(x)[0] - 1], X[1])
+
+
+@pytest.mark.parametrize("key, error", [(2, tf.errors.InvalidArgumentError), ([0, 1], TypeError), (1.0, TypeError),
+                                        ((0, 0, 0, 0), tf.errors.InvalidArgumentError), (True, TypeError)])
+def test_bad_index(key, error):
+    with pytest.raises(error):
+        tf.constant(X)[key]
+
+
+def test_operators():
+    a, b = tf.constant([7, -7]), tf.constant([2, 2])
+    assert (a // b).numpy().tolist() == [3, -4] and (a % b).numpy().tolist() == [1, 1]
+    assert (a / b).dtype == tf.float64 and (a / b).numpy().tolist() == [3.5, -3.5]
+    x = tf.constant([1.0, 2.0])
+    np.testing.assert_allclose(2 - x, [1, 0])
+    np.testing.assert_allclose(2 / x, [2, 1])
+    np.testing.assert_allclose(2 ** x, [2, 4])
+    np.testing.assert_allclose(x ** 2 + abs(-x), [2, 6])
+    np.testing.assert_allclose(np.ones(2) * x, [1, 2])
+    assert (np.ones(2) * x).dtype == tf.float32
+    assert (x == [1.0, 5.0]).numpy().tolist() == [True, False] and (x != x).numpy().tolist() == [False, False]
+    assert (x is not None) and not (x == None) and (x != "text")  # noqa: E711
+    t = tf.constant([True, False])
+    assert (t & ~t).numpy().tolist() == [False, False] and (t | True).numpy().tolist() == [True, True]
+    assert (a & b).numpy().tolist() == [2, 0] and (t ^ t).numpy().tolist() == [False, False]
+    np.testing.assert_allclose(tf.constant([[1.0, 2.0]]) @ tf.constant([[1.0], [1.0]]), [[3.0]])
+    assert len(x) == 2 and [float(v) for v in x] == [1.0, 2.0] and len({x, x}) == 1
+    v = tf.Variable([1.0, 2.0])
+    np.testing.assert_allclose(v * 2 + x, [3, 6])
+    np.testing.assert_allclose(v[1:], [2.0])
+
+
+@pytest.mark.parametrize("call", [
+    lambda: tf.constant([1, 2]) + tf.constant([1.0, 2.0]), lambda: tf.constant([1, 2]) * 0.5,
+    lambda: tf.matmul([[1.0]], tf.constant([[1]])), lambda: tf.constant([True]) + 1,
+    lambda: tf.concat([tf.constant([1]), tf.constant([1.0])], 0), lambda: tf.where(tf.constant([True]), tf.constant(1), tf.constant(1.0))])
+def test_dtypes_do_not_mix(call):
+    with pytest.raises((TypeError, ValueError), match="dtype|float|bool"):
+        call()
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: tf.reshape(X, [5, 5]), "24 elements"), (lambda: tf.matmul(X, X), "inner sizes"),
+    (lambda: tf.concat([X, X[0]], 0), "agree"), (lambda: tf.stack([X, X[0]]), "one shape"), (lambda: tf.split(X, 2, 1), "divide"),
+    (lambda: tf.squeeze(X, 0), "size 1"), (lambda: tf.gather(X, [5]), "indices"), (lambda: tf.boolean_mask(X, [True]), "mask"),
+    (lambda: tf.nn.sparse_softmax_cross_entropy_with_logits([[1]], [[1.0]]), "labels"),
+    (lambda: tf.slice(X, [0, 0, 0], [3, 1, 1]), "within"), (lambda: tf.math.top_k(X, 9), "k <="), (lambda: tf.add_n([]), "at least one"),
+    (lambda: tf.nn.dropout(X, 1.5), "rate"), (lambda: tf.image.resize(X, (2, 2), "cubic"), "method"), (lambda: tf.random.uniform([1], dtype="int32"), "maxval"),
+    (lambda: tf.debugging.assert_equal(1, 2, message="note"), "note"), (lambda: tf.ensure_shape(X, [None, 3]), "shape"),
+    (lambda: tf.linalg.norm(X, ord="two"), "ord"), (lambda: tf.reduce_any([1, 2]), "booleans"), (lambda: tf.constant("a") * 2, "string")])
+def test_errors_say_what_was_expected(call, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        call()
+
+
+def test_shape_arithmetic_is_static_inside_a_function():
+    @tf.function
+    def halves(x):
+        n = tf.shape(x)[0]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.reshape(x, [n // 2, -1]) * tf.ones([n // 2, 1])
+            z = tf.reduce_sum(y[: n // 4] ** 2) / tf.cast(n, tf.float32)
+        return y, tape.gradient(z, x)
+    y, g = halves(tf.ones([4, 3]))
+    assert y.shape == (2, 6) and float(tf.reduce_sum(g)) == 3.0
+
+
+def test_what_depends_on_values_is_refused_inside_a_function():
+    @tf.function
+    def f(x):
+        return tf.boolean_mask(x, x > 0)
+    with pytest.raises((ValueError, TypeError), match="known"):
+        f(tf.constant([1.0, -1.0]))
+
+
+# ---- random numbers
+
+
+def test_the_seed_decides_the_draws():
+    tf.random.set_seed(5)
+    first = [tf.random.normal([3]).numpy(), tf.random.uniform([3]).numpy()]
+    tf.random.set_seed(5)
+    np.testing.assert_array_equal(first[0], tf.random.normal([3]))
+    assert not np.array_equal(first[0], tf.random.normal([3]).numpy())
+    np.testing.assert_array_equal(tf.random.stateless_normal([4], seed=[1, 2]), tf.random.stateless_normal([4], seed=[1, 2]))
+    a, b = tf.random.Generator.from_seed(3), tf.random.Generator.from_seed(3)
+    np.testing.assert_array_equal(a.normal([2]), b.normal([2]))
+    assert not np.array_equal(a.normal([2]), tf.random.Generator.from_seed(3).normal([2]).numpy())
+    one = tf.keras.random.SeedGenerator(1)
+    assert not np.array_equal(tf.keras.random.normal((3,), seed=one), tf.keras.random.normal((3,), seed=one))
+    np.testing.assert_array_equal(tf.keras.random.normal((3,), seed=1), tf.keras.random.normal((3,), seed=1))
+
+
+def test_the_distributions_have_their_moments():
+    n = 20000
+    normal = tf.random.normal([n], 2.0, 3.0).numpy()
+    assert abs(normal.mean() - 2) < 0.1 and abs(normal.std() - 3) < 0.1
+    cut = tf.random.truncated_normal([n]).numpy()
+    assert np.abs(cut).max() <= 2 and abs(cut.std() - 0.88) < 0.03
+    whole = tf.random.uniform([n], 2, 7, dtype=tf.int32).numpy()
+    assert set(np.unique(whole)) == {2, 3, 4, 5, 6}
+    assert abs(tf.random.gamma([n], 3.0, 2.0).numpy().mean() - 1.5) < 0.05
+    assert abs(tf.random.poisson([n], 4.0).numpy().mean() - 4) < 0.1
+    share = np.bincount(tf.random.categorical(np.log([[0.2, 0.8]]).astype("f"), n).numpy()[0]) / n
+    np.testing.assert_allclose(share, [0.2, 0.8], atol=0.02)
+    dropped = tf.nn.dropout(np.ones(n, np.float32), 0.25).numpy()
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
+    assert abs((dropped == 0).mean() - 0.25) < 0.02
+    assert sorted(tf.random.shuffle(np.arange(9)).numpy()) == list(range(9))
+
+
+# ---- ragged, sparse, tables
+
+
+def test_ragged():
+    r = tf.ragged.constant([[1, 2, 3], [], [4]])
+    assert r.to_list() == [[1, 2, 3], [], [4]] and r.shape.as_list() == [3, None] and r.row_lengths().numpy().tolist() == [3, 0, 1]
+    np.testing.assert_array_equal(r.to_tensor(-1), [[1, 2, 3], [-1, -1, -1], [4, -1, -1]])
+    assert r[0].numpy().tolist() == [1, 2, 3] and (r * 2).to_list() == [[2, 4, 6], [], [8]] and r[1:].to_list() == [[], [4]]
+    assert tf.RaggedTensor.from_tensor([[1, 0], [2, 3]], padding=0).to_list() == [[1], [2, 3]]
+    assert tf.strings.split(["a b", "c"]).to_list() == [[b"a", b"b"], [b"c"]]
+    np.testing.assert_array_equal(tf.sparse.to_dense(r.to_sparse()), r.to_tensor())
+
+
+def test_sparse():
+    s = tf.sparse.from_dense([[0.0, 2.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(tf.sparse.to_dense(s), [[0, 2], [3, 0]])
+    np.testing.assert_array_equal(tf.sparse.sparse_dense_matmul(s, np.eye(2, dtype="f")), [[0, 2], [3, 0]])
+    np.testing.assert_array_equal(tf.sparse.reduce_sum(s, 1), [2, 3])
+    np.testing.assert_array_equal(tf.sparse.to_dense(tf.sparse.transpose(s)), [[0, 3], [2, 0]])
+    ids = tf.SparseTensor([[0, 0], [0, 1], [1, 0]], [0, 1, 1], [2, 2])
+    np.testing.assert_allclose(tf.nn.embedding_lookup_sparse(np.eye(2, dtype="f"), ids, None, combiner="mean"), [[0.5, 0.5], [0, 1]])
+
+
+def test_text_goes_through_the_shaping_operations():
+    s = tf.constant([["a", "b"], ["c", "d"]])
+    assert tf.reshape(s, [-1]).numpy().tolist() == [b"a", b"b", b"c", b"d"]
+    assert tf.concat([s, s], 1).shape == (2, 4) and s[0, 1].numpy() == b"b" and (s == "a").numpy().sum() == 1
+    assert (s + "!").numpy()[0, 0] == b"a!" and tf.gather(s, [1])[0, 0].numpy() == b"c"
+
+
+def test_lookup_and_test_case():
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a", "b"], [1, 2]), -1)
+    assert table.lookup(tf.constant(["b", "z"])).numpy().tolist() == [2, -1]
+    left, right = tf.test.compute_gradient(lambda x: x ** 2, [tf.constant([1.0, 3.0])])
+    np.testing.assert_allclose(left[0], right[0], atol=1e-2)
+
+
+# ---- symbolic
+
+
+def test_operations_on_keras_tensors_keep_unknown_sizes():
+    x = tf.keras.Input((4, 3))
+    assert tf.reduce_mean(x, axis=1).shape == (None, 3) and (x * 2 + 1).shape == (None, 4, 3) and x[:, 0].shape == (None, 3)
+    assert tf.reshape(x, [-1, 12]).shape == (None, 12) and tf.concat([x, x], -1).shape == (None, 4, 6)
+    assert tf.keras.ops.shape(x) == (None, 4, 3) and tf.keras.ops.transpose(x, (0, 2, 1)).shape == (None, 3, 4)
+
+
+# ---- doors
+
+
+def test_every_root_name_resolves():
+    rooms_to_come = {"profiler", "saved_model", "summary"}
+    for name in set(tf.__all__) - rooms_to_come:
+        getattr(tf, name)
+
+
+def test_import_is_light():
+    import subprocess
+    import sys
+
+    code = ("import sys, fitloom; loaded = [m for m in sys.modules if m.startswith(('jax', 'numpy', 'fitloom.'))]; "
+            "sys.exit(len(loaded))")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
