@@ -5,7 +5,11 @@ from fitloom.callbacks.callback import Callback as Callback, CallbackList as Cal
 from fitloom.callbacks.history import History as History
 from fitloom.callbacks.logging import CSVLogger as CSVLogger, RemoteMonitor as RemoteMonitor
 from fitloom.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
-from fitloom.callbacks.monitoring import EarlyStopping as EarlyStopping, ReduceLROnPlateau as ReduceLROnPlateau
+from fitloom.callbacks.monitoring import (
+    EarlyStopping as EarlyStopping,
+    MonitorCallback as MonitorCallback,
+    ReduceLROnPlateau as ReduceLROnPlateau,
+)
 from fitloom.callbacks.progress import Progbar as Progbar, ProgbarLogger as ProgbarLogger
 from fitloom.callbacks.scheduling import (
     LambdaCallback as LambdaCallback,

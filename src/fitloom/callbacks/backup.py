@@ -43,7 +43,7 @@ class BackupAndRestore(Callback):
         self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.every_batch = save_freq != "epoch"
-        self._epoch, self._done, self._since, self._stream = 0, 0, 0, None
+        self._current_epoch, self._done, self._since, self._stream = 0, 0, 0, None
 
     def _path(self, name):
         return os.path.join(self.backup_dir, f"{name}.npz")
@@ -64,7 +64,7 @@ class BackupAndRestore(Callback):
             return
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._done = epoch, 0
+        self._current_epoch, self._done = epoch, 0
         resume = self.model.__dict__.get("_resuming")
         if resume is not None:
             self._done = resume["step"]
@@ -77,9 +77,10 @@ class BackupAndRestore(Callback):
         self._done = batch + 1
         if self._since >= self.save_freq:
             self._since = 0
-            self._save(self._epoch, self._done)
+            self._save(self._current_epoch, self._done)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._current_epoch = epoch + 1
         if self.save_freq == "epoch":
             self._save(epoch + 1, 0, logs)
 

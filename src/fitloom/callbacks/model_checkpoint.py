@@ -3,11 +3,11 @@
 import os
 import warnings
 
-from fitloom.callbacks.monitoring import Monitor
+from fitloom.callbacks.monitoring import MonitorCallback
 from fitloom.callbacks.progress import write
 
 
-class ModelCheckpoint(Monitor):
+class ModelCheckpoint(MonitorCallback):
     """Save the model or its weights at the end of epochs, or every so many batches.
 
     Args:
@@ -82,7 +82,7 @@ class ModelCheckpoint(Monitor):
             current = self._value(logs)
             if current is None:
                 return
-            if not self._better(current, self.best):
+            if not self._is_improvement(current, self.best):
                 if self.verbose > 0:
                     write(f"\nEpoch {epoch + 1}: {self.monitor} did not improve from {self.best:.5f}\n")
                 return

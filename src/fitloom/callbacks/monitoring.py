@@ -3,6 +3,7 @@
 import math
 import warnings
 
+from fitloom import ops
 from fitloom.base import errors
 from fitloom.callbacks.callback import Callback
 from fitloom.callbacks.progress import write
@@ -11,7 +12,7 @@ _HIGHER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", 
                      "specificity", "cosine_similarity", "true_positives", "true_negatives")
 
 
-class Monitor(Callback):
+class MonitorCallback(Callback):
     """The base of callbacks that compare one log with its best value so far.
 
     Args:
@@ -38,12 +39,21 @@ class Monitor(Callback):
                 return "max" if metric._direction == "up" else "min"
         return "max" if any(part in name.lower() for part in _HIGHER_IS_BETTER) else "min"
 
-    def _better(self, current, reference):
-        if reference is None:
+    @property
+    def monitor_op(self):
+        """`tf.greater` or `tf.less`: the comparison that means 'better'."""
+        return ops.greater if self._direction() == "max" else ops.less
+
+    def _set_monitor_op(self):
+        """Do nothing: the direction is found when it is needed (Keras' private name, which subclasses call)."""
+
+    def _is_improvement(self, monitor_value, reference_value):
+        """Return whether a value is better than another by more than `min_delta`; anything is better than None."""
+        if reference_value is None:
             return True
         if self._direction() == "max":
-            return current - self.min_delta > reference
-        return current + self.min_delta < reference
+            return monitor_value - self.min_delta > reference_value
+        return monitor_value + self.min_delta < reference_value
 
     def _value(self, logs):
         """Return the monitored log; None if it is only missing this time.
@@ -54,7 +64,11 @@ class Monitor(Callback):
         logs = logs or {}
         if self.monitor in logs:
             self._never_seen = False
-            return float(logs[self.monitor])
+            value = logs[self.monitor]
+            if getattr(value, "size", 1) != 1:
+                raise ValueError(f"{type(self).__name__} monitors '{self.monitor}', which has {value.size} numbers; it "
+                                 "needs a metric with one (e.g. average='macro').")
+            return float(value)
         if self._never_seen and not self._may_come(logs):
             hint = ""
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
@@ -76,7 +90,7 @@ def _metrics_of(model):
         yield from (inner for inner in getattr(metric, "metrics", None) or () if inner is not metric)
 
 
-class EarlyStopping(Monitor):
+class EarlyStopping(MonitorCallback):
     """Stop training when a log has stopped improving.
 
     Args:
@@ -110,11 +124,11 @@ class EarlyStopping(Monitor):
         if self.restore_best_weights and self.best_weights is None:
             self.best_weights, self.best_epoch = self.model.get_weights(), epoch
         self.wait += 1
-        if self._better(current, self.best):
+        if self._is_improvement(current, self.best):
             self.best, self.best_epoch = current, epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-            if self.baseline is None or self._better(current, self.baseline):
+            if self.baseline is None or self._is_improvement(current, self.baseline):
                 self.wait = 0
             return
         if self.wait >= self.patience and epoch > 0:
@@ -145,7 +159,7 @@ class EarlyStopping(Monitor):
         self._never_seen = state["never_seen"]
 
 
-class ReduceLROnPlateau(Monitor):
+class ReduceLROnPlateau(MonitorCallback):
     """Multiply the learning rate by `factor` when a log has stopped improving.
 
     Args:
@@ -185,7 +199,7 @@ class ReduceLROnPlateau(Monitor):
         if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
-        if self._better(current, self.best):
+        if self._is_improvement(current, self.best):
             self.best, self.wait = current, 0
         elif not self.in_cooldown():
             self.wait += 1

@@ -10,6 +10,7 @@ from fitloom.callbacks import (
     LambdaCallback as LambdaCallback,
     LearningRateScheduler as LearningRateScheduler,
     ModelCheckpoint as ModelCheckpoint,
+    MonitorCallback as MonitorCallback,
     ProgbarLogger as ProgbarLogger,
     ReduceLROnPlateau as ReduceLROnPlateau,
     RemoteMonitor as RemoteMonitor,

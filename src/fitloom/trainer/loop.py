@@ -4,7 +4,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, nest
-from fitloom.callbacks import CallbackList, backup
+from fitloom.callbacks import CallbackList, TerminateOnNaN, backup
 from fitloom.callbacks.logs import Logs
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
@@ -38,7 +38,9 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         (x, y, sample_weight), validation_data = batches.split(x, y, sample_weight, validation_split)
     if config.max_steps_per_epoch() is not None:
         steps_per_epoch = min(steps_per_epoch or config.max_steps_per_epoch(), config.max_steps_per_epoch())
-    source = batches.open_source(x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight)
+    # whoever asks for TerminateOnNaN expects NaN and deals with it
+    check = not any(isinstance(one, TerminateOnNaN) for one in nest.flatten(callbacks))
+    source = batches.open_source(x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight, check)
     held_back = None
     if validation_data is not None:
         held_back = batches.open_validation(validation_data, validation_batch_size or batch_size, validation_steps)

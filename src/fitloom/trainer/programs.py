@@ -46,7 +46,11 @@ class Program:
 
     def _step(self, data, mask):
         with steps.counting_only(mask):
-            return getattr(self.model, _STEPS[self.mode])(data)
+            try:
+                return getattr(self.model, _STEPS[self.mode])(data)
+            finally:
+                if self._program is not None:
+                    self.model._clear_losses()   # what add_loss() collected belongs to the program being traced
 
     def __call__(self, data, mask=None):
         """Run one batch; return the logs or predictions, still on the device."""
