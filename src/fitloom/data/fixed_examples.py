@@ -6,7 +6,7 @@ length is read properly and becomes a template; those that match it are cut out 
 """
 import numpy as np
 
-from fitloom.data import parsing
+from fitloom.data import wire
 
 MOST_VARINTS = 64          # integers of one feature that are decoded column by column
 TEMPLATES = 64
@@ -16,21 +16,21 @@ class Template:
     """Where the values are in records of one length, and which bits of a record must be as in the first."""
 
     def __init__(self, record, features, names):
-        found = parsing._scan(record, names)
+        found = wire.scan(record, names)
         raw = np.frombuffer(record, np.uint8)
         self.mask, self.places = np.full(len(raw), 0xFF, np.uint8), {}
         for key in features:
             kind, at, end = found.get(key, (0, 0, 0))
-            spans = [(first, last) for _, first, last in parsing._fields(record, at, end)] if kind else []
-            if kind == parsing.INT64:
+            spans = [(first, last) for _, first, last in wire.fields(record, at, end)] if kind else []
+            if kind == wire.INT64:
                 spans = self._varints(record, spans)
-            elif kind == parsing.FLOAT and len(spans) != 1:
+            elif kind == wire.FLOAT and len(spans) != 1:
                 spans = None
             if not spans or any(first is None for first, _ in spans):
                 self.places = None
                 return
             for first, last in spans:
-                self.mask[first:last] = 0x80 if kind == parsing.INT64 else 0
+                self.mask[first:last] = 0x80 if kind == wire.INT64 else 0
             self.places[key] = kind, spans
         self.fixed = raw & self.mask
 
@@ -42,7 +42,7 @@ class Template:
                 return None
             while first < last:
                 begin = first
-                _, first = parsing._varint(record, first)
+                _, first = wire.varint(record, first)
                 found.append((begin, first))
         return found if len(found) <= MOST_VARINTS else None
 
@@ -51,11 +51,11 @@ class Template:
         out = []
         for key, feature in features.items():
             kind, spans = self.places[key]
-            shape = (len(records), *parsing.shape_of(feature))
-            if kind == parsing.FLOAT:
+            shape = (len(records), *wire.shape_of(feature))
+            if kind == wire.FLOAT:
                 (first, last), = spans
                 column = np.ascontiguousarray(raw[:, first:last]).view("<f4")
-            elif kind == parsing.INT64:
+            elif kind == wire.INT64:
                 column = np.empty((len(records), len(spans)), np.int64)
                 for number, (first, last) in enumerate(spans):
                     parts = raw[:, first:last].astype(np.uint64) & np.uint64(0x7F)
@@ -73,11 +73,11 @@ class FixedExamples:
     """`parse_single_example` for lists of records; all features are FixedLenFeature."""
 
     def __init__(self, features):
-        self.features, self.names, self.templates = features, parsing._named(features), {}
+        self.features, self.names, self.templates = features, wire.named(features), {}
 
     def results(self):
         """Return (shape, dtype) of each feature."""
-        return [(parsing.shape_of(f), f.dtype.numpy_dtype) for f in self.features.values()]
+        return [(wire.shape_of(f), f.dtype.numpy_dtype) for f in self.features.values()]
 
     def __call__(self, records):
         by_length: dict = {}
@@ -92,8 +92,8 @@ class FixedExamples:
         return columns
 
     def _one(self, record):
-        found = parsing._scan(record, self.names)
-        values = [parsing._fixed(record, found, key, feature) for key, feature in self.features.items()]
+        found = wire.scan(record, self.names)
+        values = [wire.fixed(record, found, key, feature) for key, feature in self.features.items()]
         return [v[()] if v.dtype == object and v.ndim == 0 else v for v in values]
 
     def _fast(self, records, rows, length, columns):
