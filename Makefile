@@ -31,7 +31,7 @@ docs: $(STAMPS)/docs  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 bench: $(STAMPS)/test  ## Run every benchmark (FITLOOM_PEERS_PYTHON names a Python with tensorflow and torch)
-	@for file in benchmarks/fit_*.py benchmarks/predict_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/*_*.py; do $(BIN)/python $$file || exit 1; done
 
 lines:  ## Count the lines of every room
 	@for room in src/fitloom/*/; do printf '%-14s %6d\n' $$(basename $$room) \
