@@ -34,9 +34,12 @@ class BuildNative(build_ext):
         else:
             folder = pathlib.Path(self.build_lib, *ext.name.split(".")[:-1])
         folder.mkdir(parents=True, exist_ok=True)
+        script = build_script()
         try:
-            build_script().build(folder)
+            script.build(folder)
         except (RuntimeError, OSError) as error:
+            # One of an earlier build must not meet this version's Python.
+            (folder / script.LIBRARY).unlink(missing_ok=True)
             if os.environ.get("FITLOOM_BUILD_NATIVE") == "1":
                 raise
             self.warn(f"fitloom is built without native kernels and will run on XLA alone: {error}")

@@ -17,6 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+# Larger arrays are counted axis by axis: a dimension of more does not fit 32-bit indices.
+_MOST_IN_ONE_IOTA = 2**31
+
 
 def dropout(
     x: jax.Array,
@@ -91,7 +94,7 @@ def hash_bits(seed: jax.Array, shape: Sequence[int]) -> jax.Array:
     """
     first, second = _key(seed)
     size = int(np.prod(shape, dtype=np.int64))
-    if size < 2**31:
+    if size < _MOST_IN_ONE_IOTA:
         counter = lax.iota(jnp.uint32, size).reshape(shape)
     else:
         counter = jnp.zeros(shape, jnp.uint32)
