@@ -10,12 +10,12 @@ import warnings
 import weakref
 
 import jax
-import numpy as np
 
-from fitloom import engine, initializers, ops
-from fitloom.base import config, naming, registry, serialization
+from fitloom import engine, ops
+from fitloom.base import naming, registry, serialization
 from fitloom.optimizers import by_steps, update
-from fitloom.optimizers.schedules import BuiltinSchedule, LearningRateSchedule
+from fitloom.optimizers.arguments import check_arguments, check_unknown, name_of
+from fitloom.optimizers.state import State
 
 _OWN = ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
         "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps")
@@ -419,6 +419,6 @@ def _dense(gradient, variable):
     if gradient.__class__ is not engine.Tensor:
         gradient = engine.convert_to_tensor(gradient)
     if gradient.aval.shape != variable.aval.shape:
-        raise ValueError(f"The gradient of '{name_of(variable)}' has shape {tuple(gradient.shape)}, but the variable has "
-                         f"shape {tuple(variable.shape)}.")
+        raise ValueError(f"The gradient of '{name_of(variable)}' has shape {tuple(gradient.shape)}, but the variable "
+                         f"has shape {tuple(variable.shape)}.")
     return gradient
