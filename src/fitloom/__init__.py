@@ -66,7 +66,7 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()
 _HOMES |= {"bool": "fitloom.base.dtypes:bool_", "tuple": "fitloom.ops:identity_n"}  # module:name where the names differ
 _VALUES = {"newaxis": None}
 
-__all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])  # noqa: PLE0605
+__all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])
 
 
 def __getattr__(name: str) -> Any:
@@ -76,7 +76,12 @@ def __getattr__(name: str) -> Any:
     elif name in _VALUES:
         value = _VALUES[name]
     elif name in _NAMESPACES:
-        value = importlib.import_module(f"fitloom.{name}")
+        try:
+            value = importlib.import_module(f"fitloom.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"fitloom.{name}":
+                raise
+            raise AttributeError(f"module 'fitloom' has no attribute {name!r}.") from None
     else:
         import difflib
 

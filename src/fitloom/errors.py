@@ -15,6 +15,7 @@ from fitloom.base.errors import (
     OutOfRangeError as OutOfRangeError,
     PermissionDeniedError as PermissionDeniedError,
     ResourceExhaustedError as ResourceExhaustedError,
+    UnauthenticatedError as UnauthenticatedError,
     UnavailableError as UnavailableError,
     UnimplementedError as UnimplementedError,
     UnknownError as UnknownError,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.random`: random numbers. Names only."""
 
+from fitloom.ops import random_experimental as experimental
 from fitloom.ops.generator import (
     Generator as Generator,
     get_global_generator as get_global_generator,
@@ -12,7 +13,6 @@ from fitloom.ops.random import (
     fold_in as fold_in,
     gamma as gamma,
     get_seed as get_seed,
-    kernels as kernels,
     log_uniform_candidate_sampler as log_uniform_candidate_sampler,
     normal as normal,
     poisson as poisson,

@@ -76,6 +76,10 @@ class PermissionDeniedError(OpError, PermissionError):
     """The caller may not do this."""
 
 
+class UnauthenticatedError(OpError):
+    """The caller is not known."""
+
+
 class UnavailableError(OpError):
     """A service is not available now."""
 

@@ -36,7 +36,7 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()
 _HOMES["Variable"] = "fitloom.engine:KerasVariable"
 _HOMES["version"] = "fitloom.keras:_version"
 
-__all__ = sorted([*_HOMES, *_NAMESPACES])  # noqa: PLE0605
+__all__ = sorted([*_HOMES, *_NAMESPACES])
 
 
 def _version() -> str:
@@ -48,7 +48,12 @@ def __getattr__(name: str) -> Any:
         room, _, attribute = _HOMES[name].partition(":")
         value = getattr(importlib.import_module(room), attribute or name)
     elif name in _NAMESPACES:
-        value = importlib.import_module(f"fitloom.keras.{name}")
+        try:
+            value = importlib.import_module(f"fitloom.keras.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"fitloom.keras.{name}":
+                raise
+            raise AttributeError(f"module 'fitloom.keras' has no attribute {name!r}.") from None
     else:
         import difflib
 

@@ -31,6 +31,12 @@ from fitloom.data.directories import (
     image_dataset_from_directory as image_dataset_from_directory,
     text_dataset_from_directory as text_dataset_from_directory,
 )
+from fitloom.data.pictures import (
+    array_to_img as array_to_img,
+    img_to_array as img_to_array,
+    load_img as load_img,
+    save_img as save_img,
+)
 from fitloom.data.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 from fitloom.datasets.download import get_file as get_file
 from fitloom.engine import (

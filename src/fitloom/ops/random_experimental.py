@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tf.random.experimental`. Names only."""
+
+from fitloom.ops.generator import (
+    Generator as Generator,
+    get_global_generator as get_global_generator,
+    set_global_generator as set_global_generator,
+)
+from fitloom.ops.random import (
+    Algorithm as Algorithm,
+    fold_in as stateless_fold_in,
+    split as stateless_split,
+    stateless_shuffle as stateless_shuffle,
+)
+
+__all__ = ["Algorithm", "Generator", "get_global_generator", "set_global_generator", "stateless_fold_in",
+           "stateless_shuffle", "stateless_split"]
