@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From values to one number: every mean carries (sum of w*v, count)."""
+import math
+
 from fitloom import ops
 from fitloom.base import errors
 from fitloom.losses.shapes import as_tensor
@@ -72,7 +74,7 @@ def _count(values, sample_weight, mask, reduction, dtype):
     elif mask is not None:
         units = ops.cast(mask, dtype)
     else:
-        return float(values.shape.num_elements())
+        return float(math.prod(values.shape))
     if tuple(units.shape) != tuple(values.shape):
         units = units * ops.ones_like(values)
     return ops.reduce_sum(units)

@@ -12,13 +12,15 @@ def as_tensor(x, dtype=None):
         if isinstance(x, np.ndarray) and x.dtype == np.float64:
             x = x.astype(dtypes.numpy_dtype(config.floatx()))
         x = engine.convert_to_tensor(x)
+    elif getattr(type(x), "is_variable", False):
+        x = x.value_tensor()
     return x if dtype is None or x.dtype == dtype else ops.cast(x, dtype)
 
 
 def as_pair(y_true, y_pred):
     """Return targets and outputs as floating tensors of the outputs' dtype."""
     y_pred = as_tensor(y_pred)
-    if not y_pred.dtype.is_floating:
+    if not dtypes.is_floating(y_pred.dtype):
         y_pred = ops.cast(y_pred, config.floatx())
     return as_tensor(y_true, y_pred.dtype), y_pred
 
@@ -82,7 +84,7 @@ def class_labels(y_true, y_pred, axis, name):
         ValueError: targets of another shape, such as one-hot rows.
     """
     y_pred = as_tensor(y_pred)
-    if not y_pred.dtype.is_floating:
+    if not dtypes.is_floating(y_pred.dtype):
         y_pred = ops.cast(y_pred, config.floatx())
     y_true = as_tensor(y_true)
     ndim = len(y_pred.shape)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shares of right answers, and what 'accuracy' means for given shapes."""
+import math
+
 from fitloom import ops
 from fitloom.base import config, registry
 from fitloom.losses.shapes import as_tensor, class_labels, matched, squeeze_or_expand
@@ -31,9 +33,8 @@ def categorical_accuracy(y_true, y_pred):
 def sparse_categorical_accuracy(y_true, y_pred):
     """Return 1.0 for each row whose largest output stands at the target's class number."""
     y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
-    rows = y_pred.shape[:-1]
-    if None not in tuple(rows) and None not in tuple(y_true.shape) \
-            and rows.num_elements() == y_true.shape.num_elements():
+    rows, given = tuple(y_pred.shape)[:-1], tuple(y_true.shape)
+    if None not in rows + given and math.prod(rows) == math.prod(given):
         y_true = ops.reshape(y_true, rows)      # as many targets as rows, in another shape
     return _agree(*class_labels(y_true, y_pred, -1, "sparse_categorical_accuracy"))
 
