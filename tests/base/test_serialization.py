@@ -84,6 +84,24 @@ def test_byte_code_only_when_asked_for():
         serialization.deserialize_keras_object(config, safe_mode=False)
 
 
+def test_a_lambda_layer_is_refused_everywhere():
+    layer = keras.layers.Lambda(lambda x: x * 2.0)
+    model = keras.Sequential([keras.Input((1,)), layer])
+    configs = [json.loads(json.dumps(serialization.serialize_keras_object(each))) for each in (layer, model)]
+    for config in configs:
+        with pytest.raises(ValueError, match="safe_mode=False"):
+            serialization.deserialize_keras_object(config)
+        with pytest.raises(ValueError, match="safe_mode=False"):
+            serialization.deserialize_keras_object(config, safe_mode=None)
+        serialization.deserialize_keras_object(config, safe_mode=False)
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        keras.layers.Lambda.from_config(configs[0]["config"])
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        keras.Sequential.from_config(configs[1]["config"])
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        keras.models.model_from_json(model.to_json())
+
+
 def test_shared_objects_stay_shared():
     activation = keras.layers.ReLU(name="r")
     with serialization.ObjectSharingScope():

@@ -177,6 +177,7 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **unkn
         raise TypeError(f"deserialize_keras_object received unknown arguments {sorted(unknown)}.")
     if _state.safe_mode is not None:
         safe_mode = _state.safe_mode
+    safe_mode = safe_mode is not False      # nothing said (None) means safe
     if isinstance(config, str):
         found = registry.get_registered_object(config, custom_objects)
         return config if found is None else found

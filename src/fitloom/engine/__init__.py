@@ -13,6 +13,7 @@ from fitloom.engine.abstract import (  # noqa: E402
     current_autocast as current_autocast,
     known_shape as known_shape,
 )
+from fitloom.engine import configurations as _configurations  # noqa: E402
 from fitloom.engine.context import (  # noqa: E402
     eager_scope as eager_scope,
     executing_eagerly as executing_eagerly,

@@ -5,7 +5,7 @@ import copy
 import inspect
 
 from fitloom import engine
-from fitloom.base import dtypes, naming, nest, registry, serialization
+from fitloom.base import naming, nest, registry, serialization
 from fitloom.base.errors import unknown_name
 from fitloom.engine.symbolic import KerasTensor
 
@@ -373,27 +373,3 @@ class Function(Operation):
 
 
 engine.install_hook(record_op)
-
-
-def _describe_tensor(x):
-    if isinstance(x, KerasTensor):
-        history = getattr(x, "_keras_history", None)
-        if history is not None:
-            history = [history.operation.name, history.node_index, history.tensor_index]
-        return {"class_name": "__keras_tensor__",
-                "config": {"shape": x.shape, "dtype": x.dtype, "keras_history": history}}
-    if isinstance(x, (engine.Tensor, engine.Variable)):
-        array = x.numpy()
-        return {"class_name": "__tensor__", "config": {"value": array.tolist(), "dtype": dtypes.name_of(array.dtype)}}
-    return None
-
-
-def _make_symbol(config):
-    tensor = KerasTensor(config["shape"], dtype=config["dtype"])
-    tensor._history_from_config = config["keras_history"]
-    return tensor
-
-
-serialization.describers.append(_describe_tensor)
-serialization.makers["__keras_tensor__"] = _make_symbol
-serialization.makers["__tensor__"] = lambda config: engine.convert_to_tensor(config["value"], dtype=config["dtype"])
