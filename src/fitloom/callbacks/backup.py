@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import threading
 import warnings
 import zipfile
 
@@ -18,6 +20,7 @@ class BackupAndRestore(Callback):
 
     A backup holds weights, optimizer, metrics, random state, history and the state of the other callbacks. It is
     written to the side and renamed, and the one before it is kept, so a crash in the middle of a save does no harm.
+    SIGTERM and Ctrl-C let the running batches finish, save, and end the run; a second Ctrl-C ends it at once.
     With data in memory, or data that comes in the same order when it is read again, the final weights are those of
     a run that was never interrupted, bit for bit, also from the middle of an epoch.
 
@@ -44,12 +47,14 @@ class BackupAndRestore(Callback):
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.every_batch = save_freq != "epoch"
         self._current_epoch, self._done, self._since, self._stream = 0, 0, 0, None
+        self._signal, self._handlers = None, {}
 
     def _path(self, name):
         return os.path.join(self.backup_dir, f"{name}.npz")
 
     def on_train_begin(self, logs=None):
         os.makedirs(self.backup_dir, exist_ok=True)
+        self._listen()
         for name in ("latest", "previous"):
             if not os.path.exists(self._path(name)):
                 continue
@@ -71,30 +76,68 @@ class BackupAndRestore(Callback):
         self._stream = self.model.__dict__.get("_epoch_stream") or engine.stream_state()
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.save_freq == "epoch":
-            return
         self._since += batch + 1 - self._done
         self._done = batch + 1
-        if self._since >= self.save_freq:
+        if self._signal is not None or (self.save_freq != "epoch" and self._since >= self.save_freq):
             self._since = 0
             self._save(self._current_epoch, self._done)
+        self._leave()
 
     def on_epoch_end(self, epoch, logs=None):
         self._current_epoch = epoch + 1
-        if self.save_freq == "epoch":
+        if self.save_freq == "epoch" or self._signal is not None:
             self._save(epoch + 1, 0, logs)
+        self._leave()
+
+    def _listen(self):
+        """Let SIGTERM and SIGINT end the run after a save; only the main thread may do that."""
+        self._signal, self._handlers = None, {}
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def note(number, frame):
+            if self._signal is not None:
+                self._restore_handlers()
+                raise KeyboardInterrupt
+            self._signal = number
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, note)
+
+    def release(self):
+        """Give the signals back: `fit` ended, perhaps by an error."""
+        self._restore_handlers()
+
+    def _restore_handlers(self):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _leave(self):
+        """End the run if a signal asked for it; everything is saved."""
+        if self._signal is not None:
+            number = self._signal
+            self._restore_handlers()
+            self._signal = None
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + number)
 
     def on_train_end(self, logs=None):
+        self._restore_handlers()
         if self.delete_checkpoint and os.path.isdir(self.backup_dir):
             shutil.rmtree(self.backup_dir)
 
     def _save(self, epoch, step, logs=None):
         state = {"epoch": epoch, "step": step, "since": self._since, "stream_now": engine.stream_state(),
-                 "stream_at_epoch": self._stream if step else None,
+                 "stream_at_epoch": self._stream if step else None, "data": self._data(),
                  "variables": [(group, variable.path, variable.numpy())
                                for group, variable in state_variables(self.model)],
                  "callbacks": callback_states(self.model, pending=None if step else (epoch - 1, logs))}
         write_state(self._path("latest"), state, self._path("previous"))
+
+    def _data(self):
+        source = self.model.__dict__.get("_source")
+        return source.position() if hasattr(source, "position") else None
 
 
 def state_variables(model):

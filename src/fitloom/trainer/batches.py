@@ -240,6 +240,8 @@ class StreamSource:
         self.shuffle = shuffle and is_sequence(data) and not is_dataset(data)
         self.full_batch = None
         self._iterator, self._peeked = None, []
+        self._made = self._before_peek = None
+        self.placed = False                   # stands at a backup's position: no batches to skip
         self._one_pass = inspect.isgenerator(data) or (hasattr(data, "__next__"))
         self._used_up = False
         length = None if steps else known_length(data)
@@ -258,6 +260,7 @@ class StreamSource:
         if self._iterator is None:
             self._iterator = self._begin()
         if not self._peeked:
+            self._before_peek = self.position()
             batch = next(self._iterator, None)
             if batch is None:
                 raise ValueError("The data is empty: it yields no batch."
@@ -265,14 +268,13 @@ class StreamSource:
             self._peeked.append(batch)
         return self._peeked[0]
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def epoch(self, given=0):
+        """Yield the batches of one epoch, of which `given` have been done before."""
         if self._iterator is None:
             if self._used_up and self._one_pass:
                 raise ValueError("The generator is used up: it gave all its batches in an earlier epoch. Give a "
                                  "PyDataset or a Dataset, or a generator that goes on and steps_per_epoch.")
             self._iterator = self._begin()
-        given = 0
         while self.asked is None or given < self.asked:
             batch = self._peeked.pop() if self._peeked else next(self._iterator, None)
             if batch is None:
@@ -287,6 +289,23 @@ class StreamSource:
         if self.steps is None and not self._one_pass:
             self.steps = given
 
+    def position(self):
+        """Return what a backup stores of where a Dataset stands: after the batches given, None for other data."""
+        if not is_dataset(self.data):
+            return None
+        if self._peeked:
+            return self._before_peek
+        made = self._made if self._iterator is not None else iter(self.data)
+        return made.state() if hasattr(made, "state") else None
+
+    def go_to(self, position):
+        """Continue where `position()` was taken; what follows is the same to the bit."""
+        if position is not None and is_dataset(self.data):
+            self._peeked = []
+            self._iterator = self._begin()
+            self._made.restore(position)
+            self.placed = True
+
     def finish_epoch(self):
         """Tell a PyDataset that the epoch ended."""
         if is_sequence(self.data) and not is_dataset(self.data) and hasattr(self.data, "on_epoch_end"):
@@ -295,7 +314,7 @@ class StreamSource:
     def _begin(self):
         data = self.data
         if is_dataset(data):
-            made = iter(data)
+            made = self._made = iter(data)
         elif is_sequence(data):
             from fitloom.trainer.py_dataset import read
             made = read(data, self.shuffle)

@@ -24,6 +24,8 @@ def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, kee
             hook(last, logs=logs)
         if stop():
             break
+    if not logs and resume is not None:          # the backup was made after the epoch's last batch
+        logs = Logs(program.model.get_metrics_result())
     return logs
 
 
@@ -51,32 +53,38 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     hold(model, "stop_training", False)
     hold(model, "_validation_later", held_back is not None and validation_freq != 1)
     hold(model, "_callbacks", callbacks)
-    callbacks.on_train_begin()
-    resume = model.__dict__.pop("_resume", None)                       # set by BackupAndRestore
-    if resume is not None:
-        backup.resume(model, resume, callbacks)
-        initial_epoch = resume["epoch"]
-    logs = {}
-    for epoch in range(initial_epoch, epochs):
-        resume = preparing.begin_epoch(model, resume)
-        callbacks.on_epoch_begin(epoch)
-        program = program_for(model, "train")
-        logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
-                         lambda: model.stop_training, resume=resume)
-        source.finish_epoch()
-        resume, logs = None, dict(logs)                     # device to host: once an epoch
-        if held_back is not None and _due(epoch, validation_freq):
-            results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
-            logs.update({"val_" + name: value for name, value in results.items()})
-            logs = dict(sorted(logs.items()))
-        if callbacks.params.get("steps") is None:
-            callbacks.params["steps"] = source.steps
-        callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
-    if model.optimizer is not None and epochs > initial_epoch:
-        model.optimizer.finalize_variable_values(model.trainable_weights)
-    callbacks.on_train_end(logs)
+    hold(model, "_source", source)
+    try:
+        callbacks.on_train_begin()
+        resume = model.__dict__.pop("_resume", None)                       # set by BackupAndRestore
+        if resume is not None:
+            backup.resume(model, resume, callbacks)
+            if hasattr(source, "go_to"):
+                source.go_to(resume.get("data"))
+            initial_epoch = resume["epoch"]
+        logs = {}
+        for epoch in range(initial_epoch, epochs):
+            resume = preparing.begin_epoch(model, resume)
+            callbacks.on_epoch_begin(epoch)
+            program = program_for(model, "train")
+            logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
+                             lambda: model.stop_training, resume=resume)
+            source.finish_epoch()
+            resume, logs = None, dict(logs)                     # device to host: once an epoch
+            if held_back is not None and _due(epoch, validation_freq):
+                results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
+                logs.update({"val_" + name: value for name, value in results.items()})
+                logs = dict(sorted(logs.items()))
+            if callbacks.params.get("steps") is None:
+                callbacks.params["steps"] = source.steps
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        if model.optimizer is not None and epochs > initial_epoch:
+            model.optimizer.finalize_variable_values(model.trainable_weights)
+        callbacks.on_train_end(logs)
+    finally:
+        callbacks.release()
     return model.history
 
 

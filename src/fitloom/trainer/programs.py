@@ -98,7 +98,11 @@ class Program:
     def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
         if resume is not None:
-            first = sum(1 for _ in itertools.islice(batches, resume["step"]))
+            if getattr(source, "placed", False):            # a Dataset went to the place itself
+                first = resume["step"]
+                batches = source.epoch(first)
+            else:
+                first = sum(1 for _ in itertools.islice(batches, resume["step"]))
             engine.restore_stream(resume["stream_now"])
         while True:
             batch = next(batches, None)

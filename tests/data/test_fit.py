@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets in fit: every form, and a run that is broken off and continues to the same bits."""
+import numpy as np
+import pytest
+
+import fitloom as tf
+
+Dataset = tf.data.Dataset
+
+
+def arrays():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 3)).astype(np.float32)
+    return x, (x.sum(1) > 0).astype(np.int32)
+
+
+def compiled():
+    tf.keras.utils.set_random_seed(1)
+    model = tf.keras.Sequential([tf.keras.layers.Dense(4, activation="relu"), tf.keras.layers.Dense(2)])
+    model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+FORMS = {
+    "finite": (lambda d: d.shuffle(50).batch(8), {}),
+    "mapped": (lambda d: d.map(lambda x, y: (x * 2, y)).shuffle(9, seed=2).batch(8).prefetch(2), {}),
+    "noisy": (lambda d: d.shuffle(50).map(lambda x, y: (x + tf.random.normal((3,)), y)).batch(8), {}),
+    "endless": (lambda d: d.shuffle(50).repeat().batch(8), {"steps_per_epoch": 5}),
+    "cached": (lambda d: d.cache().shuffle(20).batch(8), {}),
+    "elements": (lambda d: d.filter(lambda x, y: x[0] < 1).shuffle(20).batch(8), {}),
+}
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_a_broken_run_continues_to_the_same_bits(form, tmp_path):
+    build, options = FORMS[form]
+
+    class Break(Exception):
+        pass
+
+    class BreakAt(tf.keras.callbacks.Callback):
+        count = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.count += 1
+            if self.count == 9:
+                raise Break
+
+    def run(extra, folder):
+        model, dataset = compiled(), build(Dataset.from_tensor_slices(arrays()))
+        backup = tf.keras.callbacks.BackupAndRestore(str(tmp_path / folder), save_freq=2, delete_checkpoint=False)
+        history = model.fit(dataset, epochs=3, verbose=0, callbacks=[backup, *extra], **options)
+        return history.history, model.get_weights()
+
+    whole, weights = run([], "whole")
+    with pytest.raises(Break):
+        run([BreakAt()], "broken")
+    again, resumed = run([], "broken")
+    assert again == whole
+    assert all(np.array_equal(a, b) for a, b in zip(weights, resumed, strict=True))
+
+
+def test_evaluate_and_predict_take_datasets():
+    model = compiled()
+    x, y = arrays()
+    dataset = Dataset.from_tensor_slices((x, y)).batch(8)
+    model.fit(dataset, validation_data=dataset, epochs=1, verbose=0)
+    by_data, by_arrays = model.evaluate(dataset, verbose=0), model.evaluate(x, y, batch_size=8, verbose=0)
+    np.testing.assert_allclose(by_data, by_arrays, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(dataset, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
