@@ -178,7 +178,10 @@ def split(seed: jax.Array, count: int = 2) -> jax.Array:
 
 
 def fold_in(seed: jax.Array, number: int | jax.Array) -> jax.Array:
-    """Return a new seed made from a seed and a 32-bit number."""
+    """Return a new seed made from a seed and a 32-bit number.
+
+    Use it or `split` on one seed, not both: number i gives the seed that `split` has at place i.
+    """
     return jax.random.key_data(jax.random.fold_in(_key(seed), number))
 
 
