@@ -9,7 +9,7 @@ from fitloom import engine, ops
 from fitloom.base import naming, serialization
 from fitloom.base.errors import unknown_name
 from fitloom.layers.graph import Operation, OpNode, is_symbolic
-from fitloom.ops import neural_style, numpy_statistics, numpy_style
+from fitloom.ops import neural_style, numpy_elementwise, numpy_positions, numpy_statistics, numpy_style
 
 # Our operations that take the same arguments as a class of Keras, by Keras' module.
 _TWINS = {
@@ -45,7 +45,7 @@ def _index(key):
 def _table():
     """{class name of Keras: function}; built from the modules of array functions and nothing else."""
     table = {}
-    for module in (neural_style, numpy_statistics, numpy_style):
+    for module in (neural_style, numpy_statistics, numpy_elementwise, numpy_positions, numpy_style):
         for name, function in vars(module).items():
             if inspect.isfunction(function) and not name.startswith("_") and \
                     function.__module__.startswith("fitloom.ops"):
@@ -55,6 +55,19 @@ def _table():
 
 
 _functions: dict = {}
+
+
+def _function(class_name):
+    """Return the function that a class of Keras stands for.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not _functions:
+        _functions.update(_table())
+    if class_name not in _functions:
+        raise unknown_name("operation", class_name, _functions)
+    return _functions[class_name]
 
 
 class KerasOperation(Operation):
@@ -70,15 +83,11 @@ class KerasOperation(Operation):
     trainable_weights = non_trainable_weights = weights = variables = losses = metrics = ()
 
     def __init__(self, module, class_name, config):
-        if not _functions:
-            _functions.update(_table())
-        if class_name not in _functions:
-            raise unknown_name("operation", class_name, _functions)
+        _function(class_name)
         config = dict(config)
         name = config.pop("name", None)
         super().__init__(name or naming.unique_name(naming.to_snake_case(class_name)))
         self.module, self.summary_name, self.arguments = module, class_name, config
-        self._function = _functions[class_name]
 
     def __call__(self, *args, **kwargs):
         if not is_symbolic((args, kwargs)):
@@ -91,7 +100,7 @@ class KerasOperation(Operation):
 
     def _apply(self, *args, **kwargs):
         given = {name: value for name, value in self.arguments.items() if not (name == "sparse" and not value)}
-        return self._function(*args, **given, **kwargs)
+        return _function(self.summary_name)(*args, **given, **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
         """Return the KerasTensor(s) that the operation gives for these inputs."""

@@ -115,7 +115,7 @@ def count_params(x):
 
 
 def ctc_batch_cost(y_true, y_pred, input_length, label_length):
-    """Return the connectionist temporal classification loss from probabilities, (batch, 1); the blank is the last class."""
+    """Return the CTC loss from probabilities, (batch, 1); the blank is the last class."""
     logits = ops.log(y_pred + config.epsilon())
     loss = ops.ctc_loss(ops.cast(y_true, "int32"), logits, ops.cast(ops.reshape(label_length, [-1]), "int32"),
                         ops.cast(ops.reshape(input_length, [-1]), "int32"), logits_time_major=False, blank_index=-1)

@@ -14,7 +14,7 @@ from jax import lax
 from fitloom.base import config, dtypes
 from fitloom.base.errors import unknown_name
 from fitloom.engine import op
-from fitloom.ops import convolving, image, shaping
+from fitloom.ops import convolving, image, image_measures, shaping
 from fitloom.ops.calling import static_ints
 from fitloom.ops.numpy_rules import as_float, as_tensor, promoted
 from fitloom.ops.resizing import resize_axes
@@ -60,8 +60,8 @@ def hsv_to_rgb(images, data_format=None):
 def sobel_edges(images, data_format=None):
     """Return the gradients along height and width in a new last axis; zeros outside."""
     if _layout(data_format) == "channels_last":
-        return image._sobel(as_float(images), mode="constant")
-    edges = image._sobel(shaping.transpose(as_float(images), [0, 2, 3, 1]), mode="constant")
+        return image_measures._sobel(as_float(images), mode="constant")
+    edges = image_measures._sobel(shaping.transpose(as_float(images), [0, 2, 3, 1]), mode="constant")
     return shaping.transpose(edges, [0, 3, 1, 2, 4])
 
 
@@ -72,7 +72,7 @@ def ssim(image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01,
         order = [*builtins.range(len(image1.shape) - 3), -2, -1, -3]
         order = [a % len(image1.shape) for a in order]
         image1, image2 = shaping.transpose(image1, order), shaping.transpose(image2, order)
-    return image.ssim(image1, image2, max_val, filter_size, filter_sigma, k1, k2)
+    return image_measures.ssim(image1, image2, max_val, filter_size, filter_sigma, k1, k2)
 
 
 def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspect_ratio=False,

@@ -56,6 +56,7 @@ def _words(seed):
     return jnp.stack([seed.astype(jnp.uint32), (seed >> np.uint64(32)).astype(jnp.uint32)])
 
 
+seed_words = _operation(_words, "seed_words")
 draw_uniform = _operation(
     lambda seed, *, shape, low=0.0, high=1.0, dtype="float32": random.uniform(_words(seed), shape, low, high, dtype),
     "draw_uniform")

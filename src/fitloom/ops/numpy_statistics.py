@@ -409,9 +409,9 @@ def top_k(x, k, sorted=True):
 
 def in_top_k(targets, predictions, k):
     """Return whether the target's score is among the k largest."""
-    from fitloom.ops import indexing
+    from fitloom.ops import ordering
 
-    return indexing.in_top_k(targets, as_tensor(predictions), k)
+    return ordering.in_top_k(targets, as_tensor(predictions), k)
 
 
 # ---- Fourier transforms of (real, imaginary) pairs

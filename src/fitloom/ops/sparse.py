@@ -8,7 +8,7 @@ import numpy as np
 from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.shapes import TensorShape
-from fitloom.ops import indexing, reductions
+from fitloom.ops import indexing, reductions, segments as grouped
 from fitloom.ops.calling import host_value, static_ints, tensor
 from fitloom.ops.casting import bytes_array, cast
 from fitloom.ops.linear_algebra import matmul
@@ -78,7 +78,7 @@ class IndexedSlices:
     name = "IndexedSlices"
 
     def __tf_tensor__(self, dtype=None):
-        return indexing.unsorted_segment_sum(self.values, self.indices, static_ints(self.dense_shape)[0])
+        return grouped.unsorted_segment_sum(self.values, self.indices, static_ints(self.dense_shape)[0])
 
     def __neg__(self):
         return IndexedSlices(-self.values, self.indices, self.dense_shape)
@@ -231,16 +231,16 @@ def embedding_lookup_sparse(params, sp_ids, sp_weights=None, combiner="mean", ma
     rows = embedding_lookup(params, sp_ids.values, max_norm)
     segments, count = np.asarray(sp_ids.indices)[:, 0], int(sp_ids.shape[0])
     if sp_weights is None:
-        kind = {"sum": indexing.unsorted_segment_sum, "mean": indexing.unsorted_segment_mean,
-                "sqrtn": indexing.unsorted_segment_sqrt_n}[combiner]
+        kind = {"sum": grouped.unsorted_segment_sum, "mean": grouped.unsorted_segment_mean,
+                "sqrtn": grouped.unsorted_segment_sqrt_n}[combiner]
         return kind(rows, segments, count)
     weights = sp_weights.values[:, None]
-    total = indexing.unsorted_segment_sum(rows * weights, segments, count)
+    total = grouped.unsorted_segment_sum(rows * weights, segments, count)
     if combiner == "sum":
         return total
     if combiner == "mean":
-        return total / indexing.unsorted_segment_sum(weights, segments, count)
-    return total / indexing.unsorted_segment_sum(weights * weights, segments, count) ** 0.5
+        return total / grouped.unsorted_segment_sum(weights, segments, count)
+    return total / grouped.unsorted_segment_sum(weights * weights, segments, count) ** 0.5
 
 
 def safe_embedding_lookup_sparse(params, sparse_ids, sparse_weights=None, combiner="mean", default_id=None,

@@ -54,11 +54,13 @@ from fitloom.ops.neural_style import (
     threshold as threshold,
     unfold as unfold,
 )
+from fitloom.ops.numpy_elementwise import (
+    polar as polar,
+)
 from fitloom.ops.numpy_statistics import (
     moments as moments,
 )
 from fitloom.ops.numpy_style import (
     multi_hot as multi_hot,
     one_hot as one_hot,
-    polar as polar,
 )
