@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What listens to the training loop."""
 from fitloom.callbacks.backup import BackupAndRestore as BackupAndRestore
-from fitloom.callbacks.callback import Callback as Callback, CallbackList as CallbackList
+from fitloom.callbacks.callback import Callback as Callback
+from fitloom.callbacks.callback_list import CallbackList as CallbackList
 from fitloom.callbacks.history import History as History
 from fitloom.callbacks.logging import CSVLogger as CSVLogger, RemoteMonitor as RemoteMonitor
 from fitloom.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint

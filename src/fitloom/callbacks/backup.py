@@ -237,7 +237,7 @@ def read_state(path):
 
 
 def _hide_arrays(value, arrays):
-    if isinstance(value, np.ndarray) or isinstance(value, np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):
         key = f"a{len(arrays)}"
         arrays[key] = np.asarray(value)
         return {"__array__": key, "dtype": str(arrays[key].dtype)}

@@ -34,11 +34,11 @@ class History(Callback):
             show: open a window.
         """
         try:
-            import matplotlib.pyplot as pyplot
+            import matplotlib.pyplot as plt
         except ImportError as error:
             raise ImportError("History.plot() needs matplotlib: pip install matplotlib.") from error
         names = names or [name for name in self.history if not name.startswith("val_")]
-        figure, axes = pyplot.subplots(1, max(len(names), 1), figsize=(5 * max(len(names), 1), 4), squeeze=False)
+        figure, axes = plt.subplots(1, max(len(names), 1), figsize=(5 * max(len(names), 1), 4), squeeze=False)
         for axis, name in zip(axes[0], names):
             for label in (name, "val_" + name):
                 values = self.history.get(label, [])
@@ -50,5 +50,5 @@ class History(Callback):
             axis.legend()
         figure.tight_layout()
         if show:
-            pyplot.show()
+            plt.show()
         return figure

@@ -36,7 +36,8 @@ class ModelCheckpoint(MonitorCallback):
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.save_freq, self.best, self.max_to_keep = save_freq, initial_value_threshold, max_to_keep
         if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
-            raise ValueError(f"Unrecognized save_freq: {save_freq!r}. Expected save_freq are 'epoch' or an integer >= 1.")
+            raise ValueError(f"Unrecognized save_freq: {save_freq!r}. Expected save_freq are 'epoch' or an integer "
+                             ">= 1.")
         if save_weights_only and not self.filepath.endswith(".weights.h5"):
             raise ValueError("When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end "
                              f"in `.weights.h5` (Keras weights format). Received: filepath={self.filepath}")

@@ -206,7 +206,7 @@ class ReduceLROnPlateau(MonitorCallback):
             old = float(learning_rate(self.model))
             if self.wait >= self.patience and old > self.min_lr:
                 new = max(old * self.factor, self.min_lr)
-                self.model.optimizer.learning_rate = new
+                set_learning_rate(self.model, new)
                 if self.verbose > 0:
                     write(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.\n")
                 self.cooldown_counter, self.wait = self.cooldown, 0
@@ -228,8 +228,23 @@ class ReduceLROnPlateau(MonitorCallback):
 
 def learning_rate(model):
     """Return the present learning rate of the model's optimizer; a schedule is asked for its value now."""
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = optimizers_of(model)[0] if optimizers_of(model) else None
     if optimizer is None or not hasattr(optimizer, "learning_rate"):
         return math.nan
     rate = optimizer.learning_rate
     return rate(optimizer.iterations) if callable(rate) and not hasattr(rate, "assign") else rate
+
+
+def optimizers_of(model):
+    """Return the model's optimizer in a list, or those that a MultiOptimizer holds."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return []
+    several = getattr(optimizer, "optimizers", None)
+    return list(several) if several else [optimizer]
+
+
+def set_learning_rate(model, rate):
+    """Set the learning rate of the model's optimizer, or of all that it holds."""
+    for optimizer in optimizers_of(model):
+        optimizer.learning_rate = rate

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fitloom.callbacks.callback import Callback
-from fitloom.callbacks.monitoring import learning_rate
+from fitloom.callbacks.monitoring import learning_rate, optimizers_of, set_learning_rate
 from fitloom.callbacks.progress import write
 
 
@@ -22,7 +22,7 @@ class LearningRateScheduler(Callback):
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch, logs=None):
-        if not hasattr(self.model.optimizer, "learning_rate"):
+        if not all(hasattr(optimizer, "learning_rate") for optimizer in optimizers_of(self.model)):
             raise ValueError('Optimizer must have a "learning_rate" attribute.')
         rate = float(learning_rate(self.model))
         try:
@@ -36,7 +36,7 @@ class LearningRateScheduler(Callback):
                 hasattr(new, "dtype") and np.ndim(new) == 0 and np.asarray(new).dtype.kind == "f"):
             raise ValueError("The output of the `schedule` function should be a float, but it returned "
                              f"{new!r} for epoch {epoch}.")
-        self.model.optimizer.learning_rate = float(new)
+        set_learning_rate(self.model, float(new))
         if self.verbose > 0:
             write(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(new)}.\n")
 
@@ -101,25 +101,23 @@ class SwapEMAWeights(Callback):
         super().__init__()
         self.swap_on_epoch, self._swapped = swap_on_epoch, False
 
-    def _optimizer(self):
-        optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if not getattr(optimizer, "use_ema", False):
+    def _optimizers(self):
+        found = [getattr(optimizer, "inner_optimizer", optimizer) for optimizer in optimizers_of(self.model)]
+        averaging = [optimizer for optimizer in found if getattr(optimizer, "use_ema", False)]
+        if not averaging:
             raise ValueError("SwapEMAWeights must be used when `use_ema=True` is set on the optimizer. Received: "
-                             f"use_ema={getattr(optimizer, 'use_ema', None)}")
-        return optimizer
+                             f"use_ema={getattr(found[0], 'use_ema', None) if found else None}")
+        return averaging
 
     def _swap(self, to_average):
         if self._swapped == to_average:
             return
-        optimizer = self._optimizer()
-        averages = getattr(optimizer, "_model_variables_moving_average", None)
-        if averages is None:
-            return                          # the optimizer has made no step yet
-        for variable, average in zip(optimizer._trainable_variables, averages):
-            now = variable.numpy()
-            variable.assign(average.numpy())
-            average.assign(now)
+        for optimizer in self._optimizers():
+            # no pairs before the first step
+            for variable, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average):
+                now = variable.numpy()
+                variable.assign(average.numpy())
+                average.assign(now)
         self._swapped = to_average
 
     def on_epoch_begin(self, epoch, logs=None):

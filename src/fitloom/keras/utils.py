@@ -6,9 +6,8 @@ from fitloom.base.config import (
     is_interactive_logging_enabled as is_interactive_logging_enabled,
     standardize_dtype as standardize_dtype,
 )
-from fitloom.base.config import standardize_dtype as standardize_dtype
 from fitloom.base.registry import (
-    custom_object_scope as CustomObjectScope,  # noqa: N812
+    custom_object_scope as CustomObjectScope,
     custom_object_scope as custom_object_scope,
     get_custom_objects as get_custom_objects,
     get_registered_name as get_registered_name,

@@ -89,8 +89,8 @@ class CompileMetrics:
             for k in outputs.order:
                 for identifier in groups[k]:
                     if targets[k] is None:
-                        raise ValueError(f"Metric {identifier!r} of output {outputs.names[k] or k} has no target: y has "
-                                         "no entry for this output.")
+                        raise ValueError(f"Metric {identifier!r} of output {outputs.names[k] or k} has no target: y "
+                                         "has no entry for this output.")
                     metric = resolve(identifier, targets[k], predictions[k])
                     prefix = f"{outputs.names[k]}_" if outputs.count > 1 and outputs.names[k] is not None else ""
                     name = prefix + metric.name

@@ -92,7 +92,7 @@ class Outputs:
                                f"{self._all()}.")
             raise KeyError(f"The key or path {unknown!r}, in the `loss` argument, can't be found in either the model's "
                            f"output (`y_pred`) or in the labels (`y_true`). Outputs: {self._all()}.{hint}")
-        kind = "Expected keys" if what != "metrics" and what != "weighted_metrics" else f"Invalid `{what}`: expected keys"
+        kind = f"Invalid `{what}`: expected keys" if what.endswith("metrics") else "Expected keys"
         raise ValueError(f"{kind} {list(known)} in {what} dict, but found keys {list(value)}: output '{unknown}' does "
                          f"not exist.{hint}")
 

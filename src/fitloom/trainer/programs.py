@@ -40,9 +40,9 @@ class Program:
         self._dispatched = 0
         # Variables know the program that has them on loan, so it must not keep the model alive.
         myself = weakref.proxy(self)
+        variables = list(model.variables) if mode == "predict" else state_of(model)
         self._program = None if self.eager else engine.StepProgram(
-            lambda data, mask: myself._step(data, mask), list(model.variables) if mode == "predict" else state_of(model), fetch=_gather,
-            donate=mode != "predict")
+            lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict")
 
     def _step(self, data, mask):
         with steps.counting_only(mask):
