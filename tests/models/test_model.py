@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subclassed models, their training steps, and the patterns of the transfer learning guide."""
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -323,3 +324,18 @@ def test_structured_inputs_and_outputs_of_a_subclass():
 def test_unknown_call_arguments_name_the_call():
     with pytest.raises(TypeError, match=r"Dense.call\(\).*'foo'.*inputs"):
         layers.Dense(1)(np.ones((1, 1)), foo=1)
+
+
+def test_pickles_continue_where_they_were():
+    x, y = data()
+    i = keras.Input((4,))
+    model = keras.Model(i, layers.Dense(1)(tf.nn.relu(layers.Dense(3)(i)) + 1.0))
+    model.compile("adam", "mse")
+    model.fit(x, y, epochs=1, verbose=0)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_allclose(again(x), model(x), rtol=1e-6)
+    assert again.compiled and int(again.optimizer.iterations) == int(model.optimizer.iterations)
+    for each in (model, again):
+        each.fit(x, y, epochs=1, shuffle=False, verbose=0)
+    for mine, theirs in zip(model.get_weights(), again.get_weights()):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)

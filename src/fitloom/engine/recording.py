@@ -23,6 +23,12 @@ class Operation(Op):
         super().__init__(*args, **kwargs)
         symbolic.enter(self)
 
+    def __reduce__(self):
+        return symbolic.operation_of, (self.key,)
+
+    def __deepcopy__(self, memo):
+        return self
+
     def __call__(self, *inputs, **attributes):
         if attributes:
             attributes = tuple(sorted([(k, freeze(v)) for k, v in attributes.items()]))

@@ -95,3 +95,8 @@ def enter(operation):
 def is_keras_tensor(x) -> bool:
     """Whether `x` is a symbolic tensor of the functional API."""
     return isinstance(x, KerasTensor)
+
+
+def operation_of(key):
+    """Return the operation with this key (what unpickling asks for)."""
+    return TABLE[key]

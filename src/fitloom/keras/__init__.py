@@ -25,7 +25,7 @@ _ROOMS = {
     "fitloom.metrics": "Metric",
     "fitloom.models": "Function Model Sequential",
     "fitloom.optimizers": "Optimizer",
-    "fitloom.ops": "Operation",
+    "fitloom.layers.graph": "Operation",
     "fitloom.regularizers": "Regularizer",
     "fitloom.keras.backend": "StatelessScope SymbolicScope",
     "fitloom.keras.dtype_policies": "DTypePolicy FloatDTypePolicy",

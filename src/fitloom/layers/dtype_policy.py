@@ -72,6 +72,22 @@ class DTypePolicy:
 FloatDTypePolicy = Policy = DTypePolicy
 
 
+class QuantizedDTypePolicy(DTypePolicy):
+    """A policy of quantized weights: the name exists, the thing is not implemented."""
+
+    def __init__(self, mode=None, source_name=None, **_):
+        raise NotImplementedError(f"{type(self).__name__}({mode!r}) is not implemented: use a float policy such as "
+                                  "'mixed_bfloat16'.")
+
+
+class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
+    """A policy of float8 weights; not implemented."""
+
+
+class AWQDTypePolicy(QuantizedDTypePolicy):
+    """A policy of activation-aware quantized weights; not implemented."""
+
+
 @registry.builtin("keras.dtype_policies")
 class DTypePolicyMap(dict):
     """A dict from layer paths (exact, or regular expressions) to dtype policies.
