@@ -170,3 +170,16 @@ def test_in_memory_plan():
     assert orders == [[int(v) for _, labels in dataset for v in labels] for _ in range(2)]
     assert Dataset.range(5).map(lambda v: v).batch(2)._in_memory_plan() is None
     assert Dataset.from_tensor_slices(x)._in_memory_plan() is None
+
+
+def test_older_names():
+    experimental = tf.data.experimental
+    assert [int(x) for x in Dataset.counter(5, -2).take(3)] == [5, 3, 1]
+    assert [x.numpy().tolist() for x in experimental.from_list([[1], [1, 2]])] == [[1], [1, 2]]
+    reducer = experimental.Reducer(lambda key: np.int64(0), lambda total, x: total + x, lambda total: total * 10)
+    summed = Dataset.range(10).apply(experimental.group_by_reducer(lambda x: x % 2, reducer))
+    assert [int(x) for x in summed] == [200, 250]
+    assert int(experimental.at(Dataset.range(9), 4)) == 4
+    with pytest.raises(tf.errors.FailedPreconditionError, match="was told 3"):
+        list(Dataset.range(2).apply(experimental.assert_cardinality(3)))
+    assert len(Dataset.range(9).filter(lambda x: x < 3).apply(experimental.assert_cardinality(3))) == 3

@@ -101,6 +101,12 @@ class Dataset:
         return Dataset(Range(first, stop, step, output_type))
 
     @staticmethod
+    def counter(start=0, step=1, dtype="int64", name=None) -> "Dataset":
+        """Make an endless dataset of start, start + step, ..."""
+        first, by = _integer(start, "counter", "start"), _integer(step, "counter", "step")
+        return Dataset.range(first, (1 << 62) * (1 if by > 0 else -1), by, output_type=dtype)
+
+    @staticmethod
     def random(seed=None, rerandomize_each_iteration=None, name=None) -> "Dataset":
         """Make an endless dataset of random int64 numbers in [0, 2**32)."""
         return Dataset(Random(fresh_seed(seed), bool(rerandomize_each_iteration)))

@@ -2,6 +2,7 @@
 """`tf.data.experimental`: older names of transformations as functions for `apply`, and CSV readers."""
 import enum
 
+from fitloom.data import structure
 from fitloom.data.dataset import Dataset
 from fitloom.data.iterators import Optional as Optional
 from fitloom.data.options import (
@@ -28,6 +29,7 @@ from fitloom.data.tables import (
 )
 from fitloom.data.threads import AUTOTUNE as AUTOTUNE
 from fitloom.data.transforms import Wrapper
+from fitloom.data.windows import Listed
 
 INFINITE_CARDINALITY, UNKNOWN_CARDINALITY = INFINITE, UNKNOWN
 SHARD_HINT = -1
@@ -222,6 +224,35 @@ def at(dataset, index):
 
 choose_from_datasets = Dataset.choose_from_datasets
 sample_from_datasets = Dataset.sample_from_datasets
-Counter = lambda start=0, step=1, dtype="int64": Dataset.range(int(start), (1 << 62) * (1 if step > 0 else -1), step,
-                                                                output_type=dtype)
-RandomDataset = Dataset.random
+Counter, RandomDataset = Dataset.counter, Dataset.random
+
+
+def from_list(elements, name=None):
+    """Make a dataset of the elements of a list: nests of one structure."""
+    if not elements:
+        raise ValueError("from_list needs a list of at least one element.")
+    flat = [structure.split(structure.listed(element))[1] for element in elements]
+    spec = [structure.spec_of(component) for component in flat[0]]
+    for other in flat[1:]:
+        spec = [structure.unify(s, structure.spec_of(c)) for s, c in zip(spec, other)]
+    return Dataset(Listed(flat, structure.pack(structure.listed(elements[0]), spec)))
+
+
+class Reducer:
+    """Three functions that reduce the elements of a group: for `group_by_reducer`.
+
+    Args:
+        init_func: key -> state.
+        reduce_func: (state, element) -> state.
+        finalize_func: state -> result.
+    """
+
+    def __init__(self, init_func, reduce_func, finalize_func):
+        self.init_func, self.reduce_func, self.finalize_func = init_func, reduce_func, finalize_func
+
+
+def group_by_reducer(key_func, reducer):
+    """Return a function for `apply`: one result for each key, in the order of the keys."""
+    def reduced(key, window):
+        return Dataset.from_tensors(reducer.finalize_func(window.reduce(reducer.init_func(key), reducer.reduce_func)))
+    return lambda dataset: dataset.group_by_window(key_func, reduced, window_size=1 << 62)

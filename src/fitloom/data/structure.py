@@ -182,7 +182,7 @@ def spec_of(component):
     if isinstance(component, ops.RaggedTensor):
         return ops.RaggedTensorSpec([None] * component.shape.rank, component.dtype, component.ragged_rank)
     if isinstance(component, ops.SparseTensor):
-        return ops.SparseTensorSpec([None] * component.shape.rank, component.dtype)
+        return ops.SparseTensorSpec(component.shape, component.dtype)
     found = getattr(component, "_type_spec", None)
     if found is not None:
         return found
