@@ -104,6 +104,8 @@ EXAMPLES = {
     "CenterCrop": ({"height": 3, "width": 2}, IMAGE, {}),
     "CutMix": ({}, IMAGE, REST),
     "Equalization": ({}, IMAGE, {}),
+    "MelSpectrogram": ({"fft_length": 16, "sequence_stride": 8, "num_mel_bins": 4, "sampling_rate": 1000,
+                        "power_to_db": False}, (2, 40), {}),
     "MixUp": ({}, IMAGE, REST),
     "Pipeline": ({"layers": lambda: [layers.Rescaling(2.0), layers.CenterCrop(3, 2)]}, IMAGE, {}),
     "RandAugment": ({}, IMAGE, REST),
@@ -128,6 +130,7 @@ EXAMPLES = {
     "RandomTranslation": ({"height_factor": 0.2, "width_factor": 0.1}, IMAGE, REST),
     "RandomZoom": ({"height_factor": 0.2}, IMAGE, REST),
     "Resizing": ({"height": 3, "width": 4}, IMAGE, {}),
+    "STFTSpectrogram": ({"frame_length": 8, "mode": "psd"}, (2, 40, 2), {}),
     "Solarization": ({}, IMAGE, REST),
     "ZeroPadding1D": ({"padding": 1}, SEQUENCE, {}),
     "ZeroPadding2D": ({"padding": 1}, IMAGE, {}),
@@ -138,6 +141,7 @@ EXAMPLES = {
 ELSEWHERE = {
     "GRUCell": "RNN", "LSTMCell": "RNN", "SimpleRNNCell": "RNN", "StackedRNNCells": "RNN", "Wrapper": "a base class",
     "Merge": "a base class", "Layer": "test_layer.py", "InputLayer": "test_layer.py", "Lambda": "test_core.py",
+    "JaxLayer": "test_jax_layer.py",
     **dict.fromkeys(("CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup",
                      "TextVectorization"), "test_preprocessing.py: whole numbers and texts"),
 }

@@ -108,6 +108,13 @@ from fitloom.layers.pooling import (
     MaxPooling2D as MaxPooling2D,
     MaxPooling3D as MaxPooling3D,
 )
+from fitloom.layers.jax_layer import (
+    JaxLayer as JaxLayer,
+)
+from fitloom.layers.preprocessing_audio import (
+    MelSpectrogram as MelSpectrogram,
+    STFTSpectrogram as STFTSpectrogram,
+)
 from fitloom.layers.preprocessing_color import (
     AutoContrast as AutoContrast,
     Equalization as Equalization,
