@@ -66,14 +66,14 @@ def _segment(data, segment_ids, *, count, kind, is_sorted):
 
 
 def _segmenting(kind, is_sorted, summary):
-    if is_sorted:
-        def public(data, segment_ids, name=None):
-            count = 1 + int(host_value(segment_ids, "segment_ids").max(initial=-1))
-            return _segment(tensor(data), as_index(segment_ids), count=count, kind=kind, is_sorted=True)
-    else:
-        def public(data, segment_ids, num_segments, name=None):
-            return _segment(tensor(data), as_index(segment_ids), count=static_int(num_segments), kind=kind,
-                            is_sorted=False)
+    def by_runs(data, segment_ids, name=None):
+        count = 1 + int(host_value(segment_ids, "segment_ids").max(initial=-1))
+        return _segment(tensor(data), as_index(segment_ids), count=count, kind=kind, is_sorted=True)
+
+    def by_ids(data, segment_ids, num_segments, name=None):
+        return _segment(tensor(data), as_index(segment_ids), count=static_int(num_segments), kind=kind, is_sorted=False)
+
+    public = by_runs if is_sorted else by_ids
     public.__name__ = public.__qualname__ = ("" if is_sorted else "unsorted_") + f"segment_{kind}"
     public.__doc__ = summary
     return public
