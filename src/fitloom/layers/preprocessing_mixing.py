@@ -10,6 +10,8 @@ from fitloom.ops import layer_kernels as kernels
 class _Mixing(RandomImages):
     """Base of layers that mix every image with the image at another place of the batch."""
 
+    per_example = False
+
     def get_random_transformation(self, data, training=True, seed=None):
         """Return (order, part of the own image, further uniform numbers), or None at rest."""
         if not training:
