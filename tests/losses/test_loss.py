@@ -107,6 +107,20 @@ def test_large_logits_are_exact():
     assert float(loss([[1.0, 0.0]], [[-200.0, 200.0]])) == 200.0
 
 
+def test_crossentropy_of_large_and_infinite_logits():
+    for name, target in (("SparseCategoricalCrossentropy", np.array([0])),
+                         ("CategoricalCrossentropy", np.array([[1.0, 0.0]], "float32"))):
+        loss = getattr(tf.keras.losses, name)(from_logits=True)
+        assert np.isclose(float(loss(target, [[1e6, 1e6 + 1]])), 1.3132616, rtol=1e-6)
+    assert float(tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)([0], [[3.0, -np.inf]])) == 0.0
+
+
+def test_labels_that_are_no_class_give_nan():
+    for settings in ({}, {"from_logits": True}):
+        values = tf.keras.losses.sparse_categorical_crossentropy([0, 3, -1], [[0.5, 0.2, 0.3]] * 3, **settings).numpy()
+        assert np.isnan(values).tolist() == [False, True, True]
+
+
 def test_built_in_losses_are_one_instruction_and_share_programs():
     x, y = tf.constant(numbers(4, 2)), tf.constant(numbers(4, 2))
     float(tf.keras.losses.Huber(0.5)(y, x))
