@@ -98,7 +98,7 @@ def record(layer, inputs, kwargs):
     if training is not None and training.__class__ is not bool or context.shared or engine.current_autocast() is not None:
         return NOT_RECORDED
     if inputs.__class__ is Tensor:
-        if getattr(inputs, "_keras_mask", None) is not None:
+        if getattr(inputs, "_keras_mask", None) is not None or inputs.aval.dtype.hasobject:   # strings: on the host
             return NOT_RECORDED
         bound = known.bound.get(training)
         if bound is None:
