@@ -183,3 +183,16 @@ def test_older_names():
     with pytest.raises(tf.errors.FailedPreconditionError, match="was told 3"):
         list(Dataset.range(2).apply(experimental.assert_cardinality(3)))
     assert len(Dataset.range(9).filter(lambda x: x < 3).apply(experimental.assert_cardinality(3))) == 3
+
+
+def test_random_layers_in_a_map_belong_to_the_element():
+    layer = tf.keras.layers.Dropout(0.5)
+    dataset = Dataset.from_tensors(np.ones(64, np.float32)).repeat(6).map(lambda x: layer(x, training=True))
+    first, second = [[x.numpy().tolist() for x in dataset] for _ in range(2)]
+    assert len({str(x) for x in first + second}) == 12       # differs by element and by epoch
+    iterator = iter(dataset.map(lambda x: x, num_parallel_calls=2))
+    next(iterator)
+    state = iterator.state()
+    rest = [x.numpy().tolist() for x in iterator]
+    iterator.restore(state)
+    assert [x.numpy().tolist() for x in iterator] == rest

@@ -204,7 +204,7 @@ class Function:
         """Run the function on tracers; with `learn`, put what its results look like into the signature."""
         count = len(signature.strings) - sum(signature.strings)
         inputs, host = iter(arrays[:count]), HostTrace(None if discover else arrays[count:])
-        with trace:
+        with engine.seed_scope(0), trace:                   # the seeds come from the trace, one for each element
             arguments = self.pack([host.column() if is_string else engine.Tensor(next(inputs))
                                    for is_string in signature.strings])
             result = self.call(*arguments) if type(arguments) is tuple else self.call(arguments)

@@ -52,6 +52,7 @@ from fitloom.engine.recording import (  # noqa: E402
 from fitloom.engine.seeds import (  # noqa: E402
     get_seed as get_seed,
     host_generator as host_generator,
+    in_seed_scope as in_seed_scope,
     next_host_seed as next_host_seed,
     restore_stream as restore_stream,
     seed_scope as seed_scope,

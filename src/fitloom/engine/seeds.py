@@ -73,6 +73,11 @@ class seed_scope:
         CONTEXT.seeds = self.before
 
 
+def in_seed_scope() -> bool:
+    """Whether this thread's seeds belong to a data element."""
+    return CONTEXT.seeds is not None
+
+
 def host_generator(seed=None) -> np.random.Generator:
     """Return a NumPy generator: of `seed` if given (the same numbers each time), else fresh from the stream."""
     key = next_host_seed() if seed is None else int(seed) & ((1 << 64) - 1)

@@ -59,7 +59,13 @@ class SeedGenerator:
         return current
 
     def draw(self):
-        """Return a seed for the drawing operations, and advance the state."""
+        """Return a seed for the drawing operations, and advance the state.
+
+        In a function of a dataset the seed belongs to the element instead: (dataset, epoch, position), whatever
+        thread computes it, so that augmentation can be resumed; the state stays.
+        """
+        if engine.in_seed_scope():
+            return engine.draw_seed(self._initial_seed)
         return _seed_from(self.next())
 
     def get_config(self):
