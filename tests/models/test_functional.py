@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The functional API, as its guide uses it, in small."""
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -234,3 +235,34 @@ def test_a_layer_added_to_a_functional_model_is_tracked():
     model.extra = layers.Dense(3)
     model.extra.build((None, 2))
     assert len(model.weights) == 4 and len(model.layers) == 2
+
+
+def test_damaged_configurations_are_errors_of_known_kinds(rng):
+    a = keras.Input((4,), name="a")
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.BatchNormalization()], name="inner")
+    shared = layers.Dense(4, name="shared")
+    text = keras.Model({"a": a}, {"x": layers.Add()([shared(a), shared(shared(a))]), "y": inner(a) * 2.0}).to_json()
+
+    def paths(node, path=()):
+        yield path
+        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            yield from paths(node[key], (*path, key))
+
+    every = [path for path in paths(json.loads(text)) if path]
+    values = [None, 0, -1, "x", [], {}, True, "Dense", ["a", 0, 0], {"class_name": "Dense", "config": {}}]
+    for _ in range(60):
+        config = json.loads(text)
+        *way, last = every[rng.integers(len(every))]
+        node = config
+        for key in way:
+            node = node[key]
+        if rng.random() < 0.3:
+            node.pop(last)
+        else:
+            node[last] = values[rng.integers(len(values))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                keras.models.model_from_json(json.dumps(config))
+            except (ValueError, TypeError, NotImplementedError) as error:
+                assert str(error)

@@ -256,6 +256,14 @@ def from_config(cls, config, custom_objects=None):
     Raises:
         ValueError: unknown layers in the connections, or connections that cannot be resolved.
     """
+    try:
+        return _from_config(cls, config, custom_objects)
+    except (KeyError, AttributeError, IndexError) as error:
+        raise ValueError(f"Invalid Functional model configuration of model {config.get('name')!r}: "
+                         f"{type(error).__name__}: {error}") from error
+
+
+def _from_config(cls, config, custom_objects):
     config = dict(config)
     layer_configs = config.pop("layers")
     input_layers, output_layers = config.pop("input_layers"), config.pop("output_layers")
