@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every loss promises: its configuration goes round, bfloat16 and float64 work, the second call compiles nothing."""
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -41,6 +43,8 @@ def test_contract(cls):
     programs = engine.STATISTICS["programs"]
     assert float(loss(y_true, y_pred)) == float(first)
     assert engine.STATISTICS["programs"] == programs
+    copies = [pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)]
+    assert [float(other(y_true, y_pred)) for other in copies] == [float(first)] * 2
     total, count = loss.terms(y_true, y_pred)
     assert np.isclose(float(total) / float(count), float(first), rtol=1e-6)
     wide = cls(reduction="sum", dtype="float64")(y_true, y_pred.astype("float64"))

@@ -2,9 +2,9 @@
 """Gradients of losses against central differences in float64."""
 import numpy as np
 import pytest
-from tolerances import FINITE_DIFFERENCES
 
 import fitloom as tf
+from tolerances import FINITE_DIFFERENCES
 
 PROBABILITIES = ["BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
                  "CategoricalFocalCrossentropy", "KLDivergence", "Poisson", "Dice", "Tversky"]

@@ -22,7 +22,7 @@ class FunctionLoss(Loss):
 
     per_example = True
     fn = None
-    settings: tuple = ()
+    unwritten: dict = {}        # settings that Keras leaves out of configurations: written when not at this default
 
     def __init__(self, reduction, name, dtype, **settings):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -52,10 +52,17 @@ class FunctionLoss(Loss):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {**super().get_config(), **self._own_config()}
+        own = {key: value for key, value in self._fn_kwargs.items()
+               if key not in self.unwritten or value != self.unwritten[key]}
+        return {**super().get_config(), **own}
 
-    def _own_config(self):
-        return self._fn_kwargs
+    def __getstate__(self):
+        # programs stay in this process
+        return {key: value for key, value in self.__dict__.items() if key not in ("_recorder", "_bound")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._recorder = _recorder(type(self), tuple(self._fn_kwargs.items()))
 
 
 _recorders: dict = {}   # (class, settings) -> Recorder: losses that compute the same share their programs
@@ -113,6 +120,7 @@ class Huber(FunctionLoss):
     """Squared error near 0, absolute error beyond `delta`: `huber`."""
 
     fn = staticmethod(regression.huber)
+    unwritten = {"delta": 1.0}
 
     def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
         super().__init__(reduction, name, dtype, delta=delta)
@@ -123,6 +131,7 @@ class CosineSimilarity(FunctionLoss):
     """Negative cosine of the angle between targets and outputs: `cosine_similarity`."""
 
     fn = staticmethod(regression.cosine_similarity)
+    unwritten = {"axis": -1}
 
     def __init__(self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None):
         super().__init__(reduction, name, dtype, axis=axis)
@@ -200,6 +209,7 @@ class SparseCategoricalCrossentropy(_LabelLoss):
     """
 
     fn = staticmethod(classification.sparse_categorical_crossentropy)
+    unwritten = {"axis": -1}
 
     def __init__(self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size", axis=-1,
                  name="sparse_categorical_crossentropy", dtype=None):
