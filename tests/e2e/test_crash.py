@@ -13,7 +13,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("crash_script.py")
 # kills of each kind; the full test sets 25
-KILLS = int(os.environ.get("FITLOOM_CRASH_KILLS", "2"))
+KILLS = int(os.environ.get("FITLOOM_CRASH_KILLS", "1"))
 
 
 def start(folder, save_freq, result):

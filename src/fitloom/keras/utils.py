@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.utils`: names only."""
+from fitloom.autodiff import recompute_grad as remat
 from fitloom.base.config import (
     disable_interactive_logging as disable_interactive_logging,
     enable_interactive_logging as enable_interactive_logging,
@@ -43,6 +44,7 @@ from fitloom.engine import (
     is_keras_tensor as is_keras_tensor,
     set_random_seed as set_random_seed,
 )
+from fitloom.models.plotting import model_to_dot as model_to_dot, plot_model as plot_model
 from fitloom.trainer import (
     PyDataset as PyDataset,
     PyDataset as Sequence,
