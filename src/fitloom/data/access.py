@@ -22,7 +22,7 @@ class Access:
         """Estimate the bytes of one element."""
         return 64
 
-    def whole(self):
+    def whole(self) -> tuple | None:
         """Return the stacked components of all elements without a copy, or None where they are not in memory."""
         return
 
@@ -96,7 +96,9 @@ class ZippedAccess(Access):
 
     def whole(self):
         parts = [source.whole() for source in self.sources]
-        return None if None in parts else tuple([column[:self.size] for part in parts for column in part])
+        if any(part is None for part in parts):
+            return None
+        return tuple([column[:self.size] for part in parts if part is not None for column in part])
 
 
 def uniform(elements) -> bool:

@@ -138,7 +138,7 @@ class PaddedBatch(Batch):
 
     def __init__(self, source, size, shapes, values, drop_remainder):
         super().__init__(source, size, drop_remainder)
-        self.shapes, self.values = shapes, values
+        self.shapes, self.values, self.to_boundary = shapes, values, False
         self._prepared = None
 
     def targets(self):

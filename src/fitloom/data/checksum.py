@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CRC-32C, as TFRecord files use it, in NumPy: the checksum is linear, so a block is one table look-up a byte."""
+from typing import Any
+
 import numpy as np
 
 POLYNOMIAL = 0x82F63B78
@@ -16,9 +18,9 @@ def _byte_table():
 class _Tables:
     """`places[i]`: what a byte contributes when BLOCK - i - 1 bytes follow it in its block."""
 
-    places = None
-    shift = None               # what each byte of a checksum becomes after BLOCK zero bytes
-    eight = None               # the last eight rows as lists, for the length field
+    places: Any = None
+    shift: Any = None          # what each byte of a checksum becomes after BLOCK zero bytes
+    eight: Any = None          # the last eight rows as lists, for the length field
 
 
 def _tables():

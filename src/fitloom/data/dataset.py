@@ -11,12 +11,13 @@ from fitloom.data.combining import Choose, Concatenate, Interleave, Nested, Samp
 from fitloom.data.function import Function, check_arguments
 from fitloom.data.iterators import Batches, Iterator, NumpyIterator
 from fitloom.data.options import Options
+from fitloom.data.ordering import Repeat, Shard, Shuffle, Skip, Take
 from fitloom.data.plan import END, INFINITE, UNKNOWN, Run, start
 from fitloom.data.prefetching import Prefetch
 from fitloom.data.seeds import fresh_seed
 from fitloom.data.sources import Generated, Random, Range, Slices, Tensors, signature_of
 from fitloom.data.threads import AUTOTUNE
-from fitloom.data.transforms import Filter, Map, Repeat, Shard, Shuffle, Skip, Take, TakeWhile
+from fitloom.data.transforms import Filter, Map, TakeWhile
 from fitloom.data.windows import GroupByWindow, IgnoreErrors, Scan, Unique, Window
 
 

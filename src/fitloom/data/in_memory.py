@@ -6,9 +6,9 @@ from fitloom.data import structure
 from fitloom.data.batching import Batch
 from fitloom.data.caching import Cache
 from fitloom.data.combining import Zip, is_sequential
+from fitloom.data.ordering import Repeat, Shuffle
 from fitloom.data.prefetching import Prefetch
 from fitloom.data.sources import Slices
-from fitloom.data.transforms import Repeat, Shuffle
 
 
 @dataclass(frozen=True)

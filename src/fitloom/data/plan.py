@@ -142,7 +142,7 @@ class Flow:
 
     def pull_many(self, count) -> list:
         """Return up to `count` elements, fewer only at the end."""
-        found = []
+        found: list = []
         while len(found) < count:
             element = self.pull()
             if element is END:

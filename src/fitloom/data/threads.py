@@ -20,7 +20,8 @@ def worker_count(parallel, options=None) -> int:
     if parallel is None:
         return 1
     if parallel == AUTOTUNE:
-        return max(2, min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(2, min(16, cores))
     if parallel < 1:
         raise ValueError(f"num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received {parallel}.")
     limit = getattr(getattr(options, "threading", None), "private_threadpool_size", None)
@@ -31,6 +32,10 @@ class Task:
     """One call that a worker makes."""
 
     __slots__ = ("function", "arguments", "value", "error", "done", "workers")
+
+    def __init__(self, workers, function, arguments):
+        self.workers, self.function, self.arguments = workers, function, arguments
+        self.value, self.error, self.done = None, None, False
 
     def result(self):
         """Wait for the value; raise what the call raised."""
@@ -55,9 +60,7 @@ class Workers:
 
     def submit(self, function, *arguments) -> Task:
         """Queue a call."""
-        task = Task()
-        task.function, task.arguments, task.value, task.error = function, arguments, None, None
-        task.done, task.workers = False, self
+        task = Task(self, function, arguments)
         with self.changed:
             self.tasks.append(task)
             self.changed.notify()
