@@ -40,6 +40,7 @@ __all__ = sorted([*_HOMES, *_NAMESPACES])
 
 
 def _version() -> str:
+    """Return the version of the Keras API that is followed."""
     return __version__
 
 

@@ -22,6 +22,7 @@ from fitloom.ops.kernels import attention, dense as dense_kernel, dropout as dro
 
 
 def _batch_norm(x, gamma, beta, mask, *, axes, epsilon):
+    """Return (normalized x, mean, variance) with the statistics of x; see ops/kernels/normalization."""
     return tuple(normalization.batch_norm_training(x, gamma, beta, axes, epsilon, mask))
 
 
@@ -34,14 +35,17 @@ dense = optional(dense_kernel.dense, "dense")
 
 
 def _lstm(x, h0, c0, kernel, recurrent_kernel, bias, mask, **attributes):
+    """Run a long short-term memory layer: (sequence, last h, last c); see ops/kernels/recurrent."""
     return tuple(recurrent.lstm(x, h0, c0, kernel, recurrent_kernel, bias, mask, **attributes))
 
 
 def _gru(x, h0, kernel, recurrent_kernel, bias, mask, **attributes):
+    """Run a gated recurrent unit layer: (sequence, last h); see ops/kernels/recurrent."""
     return tuple(recurrent.gru(x, h0, kernel, recurrent_kernel, bias, mask, **attributes))
 
 
 def _simple_rnn(x, h0, kernel, recurrent_kernel, bias, mask, **attributes):
+    """Run a fully connected recurrent layer: (sequence, last h); see ops/kernels/recurrent."""
     return tuple(recurrent.simple_rnn(x, h0, kernel, recurrent_kernel, bias, mask, **attributes))
 
 
