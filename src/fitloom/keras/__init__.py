@@ -10,9 +10,9 @@ __version__ = "3.15.1"  # the version of the Keras API that is followed
 
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
 _NAMESPACES = """
-    activations applications backend callbacks config constraints datasets distribution dtype_policies estimator
-    experimental export initializers layers legacy losses metrics mixed_precision models ops optimizers preprocessing
-    quantizers random regularizers saving tree utils visualization wrappers
+    activations applications backend callbacks config constraints datasets distribution dtype_policies initializers
+    layers losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving tree utils
+    wrappers
 """.split()
 
 # Root names, by the module they come from.
@@ -27,10 +27,8 @@ _ROOMS = {
     "fitloom.optimizers": "Optimizer",
     "fitloom.layers.graph": "Operation",
     "fitloom.regularizers": "Regularizer",
-    "fitloom.keras.backend": "StatelessScope SymbolicScope",
     "fitloom.keras.dtype_policies": "DTypePolicy FloatDTypePolicy",
-    "fitloom.keras.quantizers": "Quantizer",
-    "fitloom.keras.utils": "Variable remat RematScope version",
+    "fitloom.keras.utils": "remat",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 _HOMES["Variable"] = "fitloom.engine:KerasVariable"

@@ -23,4 +23,5 @@ from fitloom.base.config import (
     set_max_epochs as set_max_epochs,
     set_max_steps_per_epoch as set_max_steps_per_epoch,
 )
+from fitloom.base.serialization import enable_unsafe_deserialization as enable_unsafe_deserialization
 from fitloom.layers.dtype_policy import dtype_policy as dtype_policy, set_dtype_policy as set_dtype_policy
