@@ -67,8 +67,11 @@ def forget_programs():
 def forget_instruction(instruction):
     """Drop the traces that contain an instruction whose owner is gone."""
     for node in list(instruction.nodes):
-        if node.parent is not None:
-            node.parent.next.pop(node.entry, None)
+        parent = node.parent
+        if parent is not None:
+            parent.next.pop(node.entry, None)
+            for key in [k for k, memo in parent.memos.items() if getattr(memo, "next", None) is node]:
+                del parent.memos[key]               # a memo holds the variables of its procedure
 
 
 class Trace:
