@@ -128,4 +128,7 @@ from fitloom.ops import (
     xlogy as xlogy,
     zero_fraction as zero_fraction,
     zeta as zeta,
+    is_non_decreasing as is_non_decreasing,
+    is_strictly_increasing as is_strictly_increasing,
+    polyval as polyval,
 )

@@ -69,6 +69,8 @@ from fitloom.ops import (
     weighted_cross_entropy_with_logits as weighted_cross_entropy_with_logits,
     weighted_moments as weighted_moments,
     zero_fraction as zero_fraction,
+    compute_average_loss as compute_average_loss,
+    scale_regularization_loss as scale_regularization_loss,
 )
 from fitloom.ops.random import (
     uniform_candidate_sampler as all_candidate_sampler,

@@ -6,4 +6,5 @@ from fitloom.ops.ragged import (
     constant as constant,
     range as range,
     stack as stack,
+    map_flat_values as map_flat_values,
 )

@@ -28,4 +28,5 @@ from fitloom.ops.signal import (
     rfft3d as rfft3d,
     stft as stft,
     vorbis_window as vorbis_window,
+    idct as idct,
 )

@@ -19,4 +19,6 @@ from fitloom.ops.sparse import (
     to_dense as to_dense,
     sparse_to_indicator as to_indicator,
     sparse_transpose as transpose,
+    map_values as map_values,
+    sparse_expand_dims as expand_dims,
 )

@@ -79,6 +79,7 @@ from fitloom.ops.arithmetic import (
     nextafter as nextafter,
     not_equal as not_equal,
     polygamma as polygamma,
+    polyval as polyval,
     pow as pow,
     real as real,
     real_dtype as real_dtype,
@@ -205,6 +206,8 @@ from fitloom.ops.ordering import (
     histogram_fixed_width_bins as histogram_fixed_width_bins,
     in_top_k as in_top_k,
     invert_permutation as invert_permutation,
+    is_non_decreasing as is_non_decreasing,
+    is_strictly_increasing as is_strictly_increasing,
     lower_bound as lower_bound,
     nth_element as nth_element,
     parallel_dynamic_stitch as parallel_dynamic_stitch,
@@ -323,6 +326,7 @@ from fitloom.ops.normalizing import (
 )
 from fitloom.ops.losses import (
     binary_probability_cross_entropy as binary_probability_cross_entropy,
+    compute_average_loss as compute_average_loss,
     ctc_best_path as ctc_best_path,
     ctc_loss as ctc_loss,
     ctc_terms as ctc_terms,
@@ -332,6 +336,7 @@ from fitloom.ops.losses import (
     probability_cross_entropy as probability_cross_entropy,
     sampled_logits as sampled_logits,
     sampled_softmax_loss as sampled_softmax_loss,
+    scale_regularization_loss as scale_regularization_loss,
     sigmoid_cross_entropy_with_logits as sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits as softmax_cross_entropy_with_logits,
     sparse_probability_cross_entropy as sparse_probability_cross_entropy,

@@ -369,3 +369,13 @@ def _zero_fraction(x):
 def zero_fraction(value, name=None):
     """Return the share of elements that are 0, float32."""
     return _zero_fraction(value)
+
+
+def polyval(coeffs, x, name=None):
+    """Return coeffs[0] x^n + ... + coeffs[n], by Horner's rule; the coefficients are a list of tensors."""
+    if not isinstance(coeffs, list):
+        raise ValueError(f"polyval expected a list of coefficients, but received {type(coeffs).__name__}.")
+    value = multiply(x, 0)
+    for coefficient in coeffs:
+        value = add(multiply(value, x), coefficient)
+    return value

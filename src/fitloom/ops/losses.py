@@ -249,3 +249,37 @@ def nce_loss(weights, biases, labels, inputs, num_sampled, num_classes, num_true
     sampled = _candidates(sampled_values, labels, num_sampled, num_classes)
     logits, target = sampled_logits(weights, biases, labels, inputs, sampled, remove_accidental_hits)
     return reduce_sum(sigmoid_cross_entropy_with_logits(target, logits), 1)
+
+
+# ---- averages over replicas
+
+
+class REPLICAS:
+    """How many replicas share a batch; tf.distribute sets it while a strategy is in effect."""
+
+    count = 1
+
+
+def compute_average_loss(per_example_loss, sample_weight=None, global_batch_size=None):
+    """Return sum(per_example_loss * sample_weight) / global_batch_size.
+
+    Args:
+        global_batch_size: examples on all replicas together; by default those here times the replicas.
+    """
+    from fitloom.ops.reductions import reduce_sum
+
+    loss = tensor(per_example_loss)
+    if sample_weight is not None:
+        from fitloom.ops.casting import cast
+
+        loss = loss * cast(sample_weight, loss.dtype)
+    if global_batch_size is None:
+        global_batch_size = int(loss.shape[0]) * REPLICAS.count
+    return reduce_sum(loss) / float(global_batch_size)
+
+
+def scale_regularization_loss(regularization_loss):
+    """Return the sum of regularization losses divided by the number of replicas, each of which adds it."""
+    from fitloom.ops.reductions import reduce_sum
+
+    return reduce_sum(tensor(regularization_loss)) / float(REPLICAS.count)

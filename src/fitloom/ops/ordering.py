@@ -278,3 +278,19 @@ def confusion_matrix(labels, predictions, num_classes=None, weights=None, dtype=
     labels, predictions = as_index(labels), as_index(predictions)
     weights = ones_like(labels, dtype=dtype) if weights is None else cast(weights, dtype)
     return _confusion_matrix(labels, predictions, weights, n=static_int(num_classes))
+
+
+@op(name="is_non_decreasing")
+def _rising(x, *, strictly):
+    flat = x.reshape(-1)
+    return jnp.all(flat[1:] > flat[:-1]) if strictly else jnp.all(flat[1:] >= flat[:-1])
+
+
+def is_non_decreasing(x, name=None):
+    """Return whether no element is smaller than the one before it."""
+    return _rising(tensor(x), strictly=False)
+
+
+def is_strictly_increasing(x, name=None):
+    """Return whether every element is larger than the one before it."""
+    return _rising(tensor(x), strictly=True)

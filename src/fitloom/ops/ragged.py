@@ -307,3 +307,12 @@ class RaggedTensorSpec:
 
     def __hash__(self):
         return hash(repr(self))
+
+
+def map_flat_values(op, *args, **kwargs):
+    """Return `op` applied to the flat values of ragged arguments, with the rows of the first."""
+    first = next(a for a in [*args, *kwargs.values()] if isinstance(a, RaggedTensor))
+
+    def flat(value):
+        return value.flat_values if isinstance(value, RaggedTensor) else value
+    return first.with_flat_values(op(*[flat(a) for a in args], **{k: flat(v) for k, v in kwargs.items()}))

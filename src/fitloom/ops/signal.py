@@ -236,3 +236,22 @@ def mfccs_from_log_mel_spectrograms(log_mel_spectrograms, name=None):
     """Return mel-frequency cepstral coefficients: a scaled cosine transform of log mel spectra."""
     x = tensor(log_mel_spectrograms)
     return dct(x) * float(1.0 / np.sqrt(2.0 * x.shape[-1]))
+
+
+@op(name="idct")
+def _idct(x, *, n, ortho):
+    size = x.shape[-1] if n is None else n
+    x = _fit(x, (size,))
+    angle = np.cos(np.pi / size * (np.arange(size) + 0.5)[None, :] * np.arange(size)[:, None])
+    if ortho:
+        basis = angle * np.where(np.arange(size) == 0, np.sqrt(1 / size), np.sqrt(2 / size))[:, None]
+    else:
+        basis = angle * np.where(np.arange(size) == 0, 1.0, 2.0)[:, None]
+    return x @ jnp.asarray(basis, x.dtype)
+
+
+def idct(input, type=2, n=None, axis=-1, norm=None, name=None):
+    """Return the inverse discrete cosine transform of type 2 along the last axis (times 2 n, unless norm='ortho')."""
+    if type != 2 or axis != -1:
+        raise NotImplementedError("signal.idct computes type 2 along the last axis.")
+    return _idct(tensor(input), n=n, ortho=norm == "ortho")

@@ -247,3 +247,20 @@ def safe_embedding_lookup_sparse(params, sparse_ids, sparse_weights=None, combin
                                  max_norm=None, name=None, allow_fast_lookup=False):
     """Return `embedding_lookup_sparse`, rows without ids giving zeros."""
     return embedding_lookup_sparse(params, sparse_ids, sparse_weights, combiner, max_norm)
+
+
+def map_values(op, *args, **kwargs):
+    """Return `op` applied to the values of sparse arguments, at the places of the first."""
+    first = next(a for a in [*args, *kwargs.values()] if isinstance(a, SparseTensor))
+
+    def values(value):
+        return value.values if isinstance(value, SparseTensor) else value
+    return first.with_values(op(*[values(a) for a in args], **{k: values(v) for k, v in kwargs.items()}))
+
+
+def sparse_expand_dims(sp_input, axis=None, name=None):
+    """Return the sparse tensor with a new axis of size 1 (the last one, if `axis` is None)."""
+    shape = list(sp_input.shape)
+    axis = len(shape) if axis is None else axis % (len(shape) + 1)
+    places = np.insert(np.asarray(sp_input.indices), axis, 0, axis=1)
+    return SparseTensor(places, sp_input.values, [*shape[:axis], 1, *shape[axis:]])
