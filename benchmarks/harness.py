@@ -71,6 +71,7 @@ def main(workload, file):
 def compare(workload, file, names, rounds, seconds):
     """Run the rounds; return the report."""
     workers = {}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     try:
         # One after another: two libraries compiling at once would only slow each other.
         for name in names:
@@ -83,7 +84,8 @@ def compare(workload, file, names, rounds, seconds):
     finally:
         for worker in workers.values():
             worker.close()
-    return _report(workload, values, workers)
+    # The load of the machine before we began: above about 0.5, somebody else was at work and the line means little.
+    return {**_report(workload, values, workers), "load_before": load}
 
 
 def _report(workload, values, workers):
