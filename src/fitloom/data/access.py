@@ -4,6 +4,8 @@
 `rows(numbers, start)` returns the flat components of those elements, stacked. `start` is the position in the stream
 of the first of them: it numbers the random draws of mapped functions.
 """
+from typing import Any
+
 import numpy as np
 
 from fitloom.data import structure
@@ -22,7 +24,7 @@ class Access:
         """Estimate the bytes of one element."""
         return 64
 
-    def whole(self) -> tuple | None:
+    def whole(self) -> Any:
         """Return the stacked components of all elements without a copy, or None where they are not in memory."""
         return
 
