@@ -402,3 +402,20 @@ def test_float64_variables_are_updated_in_float64():
 def test_legacy_addresses():
     assert optimizers.legacy.Adam is optimizers.Adam
     assert tf.keras.optimizers.experimental.SGD is optimizers.SGD
+
+
+def test_nothing_keeps_finished_training_alive():
+    import gc
+    import weakref
+
+    def train():
+        optimizer, metric, v = optimizers.Adam(0.1), tf.keras.metrics.Mean(), variables()
+        for step in range(3):
+            optimizer.apply(gradients(step), v)
+            metric.update_state(v[1])
+        float(metric.result())
+        return [weakref.ref(x) for x in (optimizer, metric, *v, *optimizer.variables, *metric.variables)]
+
+    references = train() + train()
+    gc.collect()
+    assert [r() for r in references] == [None] * len(references)
