@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """fit, evaluate and predict end to end."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -337,3 +340,14 @@ def test_keyboard_interrupt_keeps_the_weights_so_far():
         model.fit(X, Y, batch_size=10, verbose=0, callbacks=[Interrupt()])
     assert int(model.optimizer.iterations.numpy()) == 2
     model.fit(X, Y, verbose=0)
+
+
+def test_a_trained_model_can_be_copied_and_pickled():
+    model = small()
+    model.fit(X, Y, verbose=0)
+    expected = model.predict(X, verbose=0)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(copied.predict(X, verbose=0), expected, rtol=1e-6)
+        copied.fit(X, Y, verbose=0)
+        assert not np.allclose(copied.predict(X, verbose=0), expected)
+    np.testing.assert_array_equal(model.predict(X, verbose=0), expected)

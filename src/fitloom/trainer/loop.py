@@ -85,6 +85,8 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         callbacks.on_train_end(logs)
     finally:
         callbacks.release()
+        for name in ("_callbacks", "_source", "_resuming", "_epoch_stream"):
+            model.__dict__.pop(name, None)
     return model.history
 
 

@@ -106,7 +106,7 @@ def compute_loss(model, x=None, y=None, y_pred=None, sample_weight=None, trainin
     compiled, parts = compiled_of(model), []
     if compiled is not None and compiled.compile_loss is not None:
         total = compiled.compile_loss(y, y_pred, sample_weight, row_mask=_rows.mask)
-        compiled.denominator = compiled.compile_loss.denominator
+        compiled.denominator, compiled.compile_loss.denominator = compiled.compile_loss.denominator, None
         if total is not None:
             parts.append(total)
     parts += [ops.reduce_sum(ops.cast(loss, "float32")) for loss in model.losses]
