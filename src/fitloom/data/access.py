@@ -107,9 +107,9 @@ def uniform(elements) -> bool:
     """Whether elements (flat tuples) have arrays of one shape and dtype in each place, so that they can be stacked."""
     if not elements:
         return False
-    first = [(c.shape, c.dtype) if isinstance(c, (np.ndarray, np.generic)) else None for c in elements[0]]
-    if None in first:
+    if not all(isinstance(component, (np.ndarray, np.generic)) for component in elements[0]):
         return False
+    first = [(component.shape, component.dtype) for component in elements[0]]
     for element in elements:
         for (shape, dtype), component in zip(first, element):
             if component.__class__ is not np.ndarray and not isinstance(component, np.generic) \
