@@ -309,3 +309,21 @@ def test_sanitizers_find_nothing(tmp_path):
         cwd=here.parents[3],
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("channels, filters", [(2, 8), (3, 8), (8, 2), (8, 3), (4, 16)])
+def test_runs_that_join_to_a_whole_vector(channels, filters):
+    """Two taps of eight channels lie side by side as sixteen: joined runs are packed in panels, not as narrow ones."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 6, channels)).astype(np.float32)
+    kernel = rng.normal(size=(2, 2, channels, filters)).astype(np.float32)
+
+    def ours(x, kernel):
+        return jnp.sum(convolution.conv(x, kernel) ** 2)
+
+    def theirs(x, kernel):
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jnp.sum(y ** 2)
+
+    for a, b in zip(jax.jit(jax.grad(ours, (0, 1)))(x, kernel), jax.jit(jax.grad(theirs, (0, 1)))(x, kernel)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(np.abs(b).max()))

@@ -314,7 +314,8 @@ class PackedWeights {
   template <class Source>
   PackedWeights(const Walk& walk, int64_t columns, ptrdiff_t row_stride, ptrdiff_t column_stride,
                 const Source& source)
-      : walk_(walk), columns_(columns), narrow_(narrow(walk.length, columns)) {
+      : walk_(walk), columns_(columns),
+        narrow_(walk.length == walk.run && narrow(walk.run, columns)) {  // joined runs are packed in panels
     if (narrow_) {
       per_block_ = walk.segments();
       memory_ = Scratch(walk.depth() * columns);
