@@ -112,6 +112,12 @@ def test_wrong_arguments(make, match):
         make()
 
 
+@pytest.mark.parametrize("name", ["RMSProp", "rmsprop", "ADAM", "AdaGrad", "sgd", "SGD", "Ftrl"])
+def test_names_in_any_case(name):
+    assert type(optimizers.get(name)).__name__.lower() == name.lower()
+    assert type(optimizers.get({"class_name": name, "config": {}})).__name__.lower() == name.lower()
+
+
 def test_lr_is_explained():
     with pytest.raises(AttributeError, match="learning_rate"):
         _ = optimizers.SGD().lr

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding optimizers by name, and their configurations."""
-from fitloom.base import identifiers, serialization
+from fitloom.base import identifiers, registry, serialization
 from fitloom.optimizers.optimizer import Optimizer
 
 
 def serialize(optimizer):
     """Return the configuration of an optimizer."""
     return serialization.serialize_keras_object(optimizer)
+
+
+def _known(name):
+    """Return an optimizer's name as it is known: 'RMSProp' and 'ADAM' mean 'rmsprop' and 'adam'."""
+    space = "keras.optimizers"
+    return name.lower() if registry.lookup(name, space) is None and registry.lookup(name.lower(), space) else name
 
 
 def deserialize(config, custom_objects=None):
@@ -17,6 +23,8 @@ def deserialize(config, custom_objects=None):
     """
     if isinstance(config, str):
         return get(config)
+    if isinstance(config, dict) and isinstance(config.get("class_name"), str) and custom_objects is None:
+        config = {**config, "class_name": _known(config["class_name"])}
     return identifiers.deserialize("optimizer", config, "keras.optimizers", custom_objects)
 
 
@@ -36,6 +44,10 @@ def get(identifier):
     """
     if isinstance(identifier, Optimizer):
         return identifier
+    if isinstance(identifier, str):
+        identifier = _known(identifier)
+    elif isinstance(identifier, dict):
+        return deserialize(identifier)
     found = identifiers.get("optimizer", identifier, "keras.optimizers")
     if found is None or isinstance(found, Optimizer):
         return found
