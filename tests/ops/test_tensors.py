@@ -196,3 +196,20 @@ def test_import_is_light():
     code = ("import sys, fitloom; loaded = [m for m in sys.modules if m.startswith(('jax', 'numpy', 'fitloom.'))]; "
             "sys.exit(len(loaded))")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_operations_on_ragged_and_sparse_values():
+    r = tf.ragged.constant([[1.0, 4.0], [9.0]])
+    assert tf.sqrt(r).to_list() == [[1.0, 2.0], [3.0]] and tf.reduce_sum(r, axis=1).numpy().tolist() == [5.0, 9.0]
+    assert tf.add(r, 1.0).to_list() == [[2.0, 5.0], [10.0]] and float(tf.reduce_mean(r)) == pytest.approx(14 / 3)
+    assert tf.concat([r, r], 1).to_list() == [[1.0, 4.0, 1.0, 4.0], [9.0, 9.0]] and tf.concat([r, r], 0).shape[0] == 4
+    assert tf.cast(r, tf.int32).to_list() == [[1, 4], [9]]
+    s = tf.sqrt(tf.sparse.from_dense([[0.0, 4.0]]))
+    assert s.dtype == tf.float32 and tf.sparse.to_dense(s).numpy().tolist() == [[0.0, 2.0]]
+    with pytest.raises(ValueError, match="unequal lengths"):
+        tf.sqrt([[1.0], [2.0, 3.0]])
+
+
+def test_lists_take_tensorflows_dtypes():
+    assert tf.unique([3, 1, 3]).y.dtype == tf.int32 and tf.sort([2.0, 1.0]).dtype == tf.float32
+    assert tf.range(3).dtype == tf.int32 and tf.argmax([1.0, 2.0]).dtype == tf.int64 and tf.strings.as_string([1]).numpy()[0] == b"1"

@@ -22,7 +22,10 @@ def unary(name, fn, summary, host=None, dtype=None):
             return recorded(as_boolean(public.__name__, x))
     else:
         def public(x, name=None):
-            return recorded(x)
+            try:
+                return recorded(x)
+            except (TypeError, ValueError):
+                return over_values(public, x)
 
     public.__name__ = public.__qualname__ = name
     public.__doc__ = summary
@@ -37,7 +40,9 @@ def binary(name, fn, summary, host=None, dtype=None):
     def public(x, y, name=None):
         try:
             return recorded(x, y)
-        except (InvalidArgumentError, TypeError):
+        except (TypeError, ValueError):
+            if is_composite(x) or is_composite(y):
+                return over_values(public, x, y)
             if host is None or not (is_string(x) or is_string(y)):
                 raise
             x, y = (np.asarray(engine.convert_to_tensor(v)) for v in (x, y))
@@ -51,6 +56,21 @@ def binary(name, fn, summary, host=None, dtype=None):
     public.__doc__ = summary
     public.op = recorded
     return public
+
+
+def is_composite(x):
+    """Whether `x` is a RaggedTensor or a SparseTensor."""
+    return hasattr(x, "with_flat_values") or (hasattr(x, "with_values") and hasattr(x, "dense_shape"))
+
+
+def over_values(function, *inputs):
+    """Return `function` of the values of ragged or sparse inputs; raise what is being handled if there are none."""
+    first = next((x for x in inputs if is_composite(x)), None)
+    if first is None:
+        raise
+    ragged = hasattr(first, "with_flat_values")
+    values = [(x.flat_values if ragged else x.values) if is_composite(x) else x for x in inputs]
+    return (first.with_flat_values if ragged else first.with_values)(function(*values))
 
 
 def with_text(recorded):

@@ -12,7 +12,7 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
-from fitloom.ops.calling import dtype_of, host_value, tensor
+from fitloom.ops.calling import dtype_of, host_value, is_composite, over_values, tensor
 
 
 def _convert(x, dtype):
@@ -36,6 +36,8 @@ def cast(x, dtype, name=None):
         [1, -1]
     """
     wanted, given = dtypes.as_dtype(dtype), dtype_of(x)
+    if is_composite(x):
+        return over_values(lambda values: cast(values, wanted), x)
     if given is None or isinstance(x, (np.ndarray, np.generic)):
         x = x if isinstance(x, engine.Tensor) else _natural(x)
         given = dtype_of(x)
@@ -95,7 +97,7 @@ def bitcast(input, type, name=None):
 
 def as_string(input, precision=-1, scientific=False, shortest=False, width=-1, fill="", name=None):
     """Return numbers as text, floats with 6 decimals unless `precision` says otherwise."""
-    array = host_value(input, "as_string's input")
+    array = host_value(tensor(input), "as_string's input")
 
     def text(v):
         if array.dtype == object:

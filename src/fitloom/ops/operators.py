@@ -142,10 +142,6 @@ def methods():
     return table
 
 
-def _variable_getitem(variable, key):
-    return indexing.getitem(variable, key)
-
-
 def install():
     """Give Tensor, Variable, KerasVariable and KerasTensor their operators."""
     table = methods()

@@ -157,7 +157,7 @@ class Unique(tuple):
 
 def unique_with_counts(x, out_idx=dtypes.int32, name=None):
     """Return (distinct values in order of appearance, index of each element in them, how often each occurs)."""
-    array, kind = host_value(x, "unique's input").ravel(), dtypes.numpy_dtype(out_idx)
+    array, kind = host_value(tensor(x), "unique's input").ravel(), dtypes.numpy_dtype(out_idx)
     values, first, inverse, counts = np.unique(array, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(first)
     place = np.empty(len(order), kind)
@@ -168,7 +168,7 @@ def unique_with_counts(x, out_idx=dtypes.int32, name=None):
 
 def setdiff1d(x, y, index_dtype=dtypes.int32, name=None):
     """Return (the values of `x` that are not in `y`, their positions)."""
-    x, y = host_value(x, "setdiff1d's input"), host_value(y, "setdiff1d's input")
+    x, y = host_value(tensor(x), "setdiff1d's input"), host_value(tensor(y), "setdiff1d's input")
     places = np.flatnonzero(~np.isin(x, y))
     return engine.Tensor(x[places]), engine.Tensor(places.astype(dtypes.numpy_dtype(index_dtype)))
 

@@ -187,6 +187,18 @@ class RaggedTensor:
             raise NotImplementedError("merge_dims joins the axes 0 and 1.")
         return self.values if inner_axis == 1 else self.flat_values
 
+    def reduce(self, kind, function, axis):
+        """Return a reduction over all values (None) or over each row (axis 1)."""
+        if axis is None:
+            return function(self.flat_values)
+        possible = kind in ("sum", "mean", "max", "min", "prod") and axis in (1, -1)
+        if not possible or isinstance(self.values, RaggedTensor):
+            raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 1 or "
+                                      f"all axes, not by '{kind}' over axis {axis}. Use to_tensor().")
+        from fitloom.ops.segments import _segment
+
+        return _segment(self.values, self.value_rowids(), count=len(self), kind=kind, is_sorted=False)
+
     def __len__(self):
         return len(self._splits) - 1
 
@@ -226,6 +238,16 @@ class RaggedTensor:
         return self._with(lambda a, b: a / b, other)
 
     __radd__, __rmul__ = __add__, __mul__
+
+
+def joined_rows(values, axis):
+    """Return ragged tensors joined along axis 0 (rows one after the other) or 1 (row by row)."""
+    rows = [list(v if isinstance(v, RaggedTensor) else tensor(v)) for v in values]
+    if axis == 0:
+        return concat_rows([r for part in rows for r in part], values[0])
+    from fitloom.ops.shaping import concat
+
+    return concat_rows([concat(list(parts), 0) for parts in zip(*rows, strict=True)], values[0])
 
 
 def concat_rows(rows, like):

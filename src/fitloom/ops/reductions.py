@@ -67,8 +67,14 @@ def _reduction(kind, name, summary, host=None, boolean=False):
     recorded = op(reduce, name=name, host=None if host is None else on_host)
 
     def public(input_tensor, axis=None, keepdims=False, name=None):
-        x = as_boolean(public.__name__, input_tensor) if boolean else input_tensor
-        return recorded(x, axis=static_axis(axis), keepdims=bool(keepdims))
+        if boolean:
+            input_tensor = as_boolean(public.__name__, input_tensor)
+        try:
+            return recorded(input_tensor, axis=static_axis(axis), keepdims=bool(keepdims))
+        except (TypeError, ValueError):
+            if not hasattr(input_tensor, "with_flat_values"):
+                raise
+            return input_tensor.reduce(kind, public, axis)
 
     public.__name__ = public.__qualname__ = name
     public.__doc__ = f"{summary}\n\n    Args:\n        axis: None for all axes, a whole number or a list.\n    "

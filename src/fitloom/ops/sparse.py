@@ -107,7 +107,7 @@ class SparseTensorSpec:
 
 def from_dense(tensor, name=None):
     """Return the SparseTensor of the elements that are not zero."""
-    array = host_value(tensor, "from_dense's input")
+    array = host_value(engine.convert_to_tensor(tensor), "from_dense's input")
     places = np.argwhere(array != (b"" if array.dtype == object else 0))
     return SparseTensor(places, engine.Tensor(array[tuple(places.T)]), array.shape)
 
