@@ -24,6 +24,11 @@ class FunctionLoss(Loss):
     fn = None
     unwritten: dict = {}        # settings that Keras leaves out of configurations: written when not at this default
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("fitloom.") and "per_example" not in cls.__dict__:
+            cls.per_example = False     # a user's subclass may do anything
+
     def __init__(self, reduction, name, dtype, **settings):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         for key, value in settings.items():
