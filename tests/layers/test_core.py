@@ -133,7 +133,7 @@ def test_reshape_checks_sizes():
     (lambda: layers.Cropping1D(3)(tf.ones((1, 5, 1))), "cropping"), (lambda: layers.ZeroPadding2D((1, 2, 3)), "padding"),
     (lambda: layers.UpSampling2D(2, interpolation="linear"), "interpolation"),
     (lambda: layers.Permute((0, 1)), "start from 1"),
-    (lambda: layers.GroupNormalization(3)(tf.ones((1, 4))), "divide"),
+    (lambda: layers.GroupNormalization(3)(tf.ones((1, 4))), "equal groups"),
 ])
 def test_errors_name_the_argument(make, match):
     with pytest.raises(ValueError, match=match):

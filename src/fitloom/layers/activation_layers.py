@@ -50,7 +50,8 @@ class ReLU(_Elementwise):
         negative_slope = negative_slope if alpha is None else alpha
         for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
             if (value is None and name != "max_value") or (value is not None and value < 0):
-                raise ValueError(f"`{name}` of a ReLU layer must be >= 0, but received {name}={value}.")
+                none = "" if name == "max_value" else "None or "
+                raise ValueError(f"{name} of a ReLU layer cannot be {none}a negative value. Received: {name}={value}")
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
 
     def call(self, inputs):
@@ -67,8 +68,8 @@ class LeakyReLU(_Elementwise):
         super().__init__(**kwargs)
         negative_slope = negative_slope if alpha is None else alpha
         if negative_slope is None or negative_slope < 0:
-            raise ValueError("The negative_slope of a LeakyReLU layer must be a float >= 0, but received "
-                             f"negative_slope={negative_slope}.")
+            raise ValueError("The negative_slope value of a Leaky ReLU layer cannot be None or negative value. "
+                             f"Expected a float. Received: negative_slope={negative_slope}")
         self.negative_slope = negative_slope
 
     def call(self, inputs):
@@ -135,9 +136,13 @@ class Softmax(_Elementwise):
         self.axis = axis
 
     def call(self, inputs, mask=None):
-        """Return the normalized exponentials."""
+        """Return the normalized exponentials; exactly 0 where masked, also where everything is."""
         if mask is not None:
+            if len(mask.shape) > len(inputs.shape):
+                raise ValueError(f"Softmax '{self.name}' expected a mask that broadcasts to its inputs of shape "
+                                 f"{tuple(inputs.shape)}, but received one of shape {tuple(mask.shape)}.")
             # A finite lowest value: -inf would give NaN where everything is masked.
             lowest = -3e4 if self.compute_dtype == "float16" else -1e9
-            inputs = inputs + (1.0 - ops.cast(mask, inputs.dtype)) * lowest
+            kept = ops.cast(mask, inputs.dtype)
+            return activations.softmax(inputs + (1.0 - kept) * lowest, axis=self.axis) * kept
         return activations.softmax(inputs, axis=self.axis)

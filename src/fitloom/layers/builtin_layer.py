@@ -82,6 +82,6 @@ class BuiltinLayer(Layer):
             sizes, valid = (), False
         if not valid or len(sizes) != ndim or min(sizes) < least:
             at_least = ">= 0" if allow_zero else "> 0"
-            raise ValueError(f"The `{name}` argument must be an int or a tuple of {ndim} ints {at_least}, but "
-                             f"received {name}={value!r}.")
+            raise ValueError(f"The `{name}` argument must be a tuple of {ndim} integers {at_least}; each should be a "
+                             f"{'non-negative' if allow_zero else 'positive'} integer. Received: {name}={value!r}")
         return sizes

@@ -287,9 +287,9 @@ class Masking(BuiltinLayer):
 
     def compute_mask(self, inputs, mask=None):
         """Return for each timestep whether any feature differs from `mask_value`."""
-        return ops.reduce_any(ops.not_equal(inputs, float(self.mask_value)), axis=-1)
+        return ops.reduce_any(ops.not_equal(inputs, ops.cast(self.mask_value, inputs.dtype)), axis=-1)
 
     def call(self, inputs):
         """Return the inputs, masked timesteps set to 0."""
-        kept = ops.reduce_any(ops.not_equal(inputs, float(self.mask_value)), axis=-1, keepdims=True)
+        kept = ops.reduce_any(ops.not_equal(inputs, ops.cast(self.mask_value, inputs.dtype)), axis=-1, keepdims=True)
         return inputs * ops.cast(kept, inputs.dtype)

@@ -66,9 +66,16 @@ class Merge(BuiltinLayer):
         """Return where any input is valid; None if an input has no mask, that is, if it is valid everywhere."""
         if mask is None:
             return None
-        if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
-            raise ValueError(f"`mask` should be a list of {len(inputs)} masks, one for each input.")
-        return None if any(m is None for m in mask) else functools.reduce(ops.logical_or, mask)
+        if not isinstance(mask, (list, tuple)):
+            raise ValueError(f"`mask` should be a list. Received: mask={mask}")
+        if not isinstance(inputs, (list, tuple)):
+            raise ValueError(f"`inputs` should be a list. Received: inputs={inputs}")
+        if len(mask) != len(inputs):
+            raise ValueError("The lists `inputs` and `mask` should have the same length. Received: inputs of length "
+                             f"{len(inputs)}, mask of length {len(mask)}")
+        if any(m is None for m in mask):
+            return None
+        return functools.reduce(ops.logical_or, [ops.cast(m, "bool") for m in mask])
 
 
 class Add(Merge):
@@ -162,10 +169,20 @@ class Concatenate(Merge):
 
     def compute_mask(self, inputs, mask=None):
         """Return the joined masks; inputs without one count as valid everywhere."""
-        if mask is None or all(m is None for m in mask):
+        if mask is None:
+            return None
+        if not isinstance(mask, (list, tuple)):
+            raise ValueError(f"`mask` should be a list. Received mask={mask}")
+        if not isinstance(inputs, (list, tuple)):
+            raise ValueError(f"`inputs` should be a list. Received: inputs={inputs}")
+        if len(mask) != len(inputs):
+            raise ValueError("The lists `inputs` and `mask` should have the same length. Received: inputs of length "
+                             f"{len(inputs)} and mask of length {len(mask)}")
+        if all(m is None for m in mask):
             return None
         masks = []
         for x, m in zip(inputs, mask):
+            m = m if m is None else ops.cast(m, "bool")
             if m is None:
                 masks.append(ops.ones_like(x, dtype="bool"))
             elif len(m.shape) < len(x.shape):

@@ -126,8 +126,8 @@ class LayerNormalization(_Normalization):
         elif isinstance(axis, (list, tuple)) and axis and all(isinstance(a, int) for a in axis):
             axis = list(axis)
         else:
-            raise TypeError(f"`axis` of {type(self).__name__} must be an int or a list of ints, but received "
-                            f"axis={axis!r}.")
+            raise TypeError("Expected an int or a list/tuple of ints for the argument 'axis', but received instead: "
+                            f"{axis!r} (layer {type(self).__name__}).")
         self._keep(locals())
         self.supports_masking = True
 
@@ -137,11 +137,20 @@ class LayerNormalization(_Normalization):
 
     def call(self, inputs):
         """Return the normalized inputs."""
-        return kernels.layer_norm(inputs, self.gamma, self.beta, axes=tuple(self.axis), epsilon=float(self.epsilon))
+        gamma, beta = (_in_order(w, self.axis, len(inputs.shape)) for w in (self.gamma, self.beta))
+        return kernels.layer_norm(inputs, gamma, beta, axes=tuple(self.axis), epsilon=float(self.epsilon))
 
     def get_config(self):
         """Return the constructor's arguments as plain data."""
         return {**super().get_config(), "rms_scaling": False}
+
+
+def _in_order(weight, axes, ndim):
+    """Return a weight in the shape of `axes` with its axes in the order of the inputs', as the kernels take it."""
+    axes = [axis % ndim for axis in axes]
+    if weight is None or axes == sorted(axes):
+        return weight
+    return ops.transpose(weight, sorted(range(len(axes)), key=axes.__getitem__))
 
 
 class RMSNormalization(BuiltinLayer):
@@ -159,7 +168,8 @@ class RMSNormalization(BuiltinLayer):
 
     def call(self, x):
         """Return the normalized inputs."""
-        return kernels.rms_norm(x, self.scale, axes=tuple(self.axis), epsilon=float(self.epsilon))
+        scale = _in_order(self.scale, self.axis, len(x.shape))
+        return kernels.rms_norm(x, scale, axes=tuple(self.axis), epsilon=float(self.epsilon))
 
     def compute_output_shape(self, input_shape):
         """Return the input shape."""
@@ -188,13 +198,15 @@ class GroupNormalization(_Normalization):
         """Make gamma and beta."""
         size = input_shape[self.axis]
         if size is None:
-            raise ValueError(f"Axis {self.axis} of the inputs of GroupNormalization '{self.name}' must have a known "
-                             f"size, but received input shape {tuple(input_shape)}.")
+            raise ValueError(f"Axis {self.axis} of input tensor should have a defined dimension but the layer "
+                             f"received an input with shape {tuple(input_shape)}.")
         if self.groups == -1:
             self.groups = size
+        if size < self.groups:
+            raise ValueError(f"Number of groups ({self.groups}) cannot be more than the number of channels ({size}).")
         if size % self.groups:
-            raise ValueError(f"GroupNormalization '{self.name}': the number of groups ({self.groups}) must divide the "
-                             f"number of channels ({size}).")
+            raise ValueError(f"Number of groups ({self.groups}) must be a multiple of the number of channels ({size}): "
+                             "the channels must split into equal groups.")
         self._add_affine((size,))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
 
@@ -209,6 +221,10 @@ class UnitNormalization(BuiltinLayer):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(axis, int) and not (
+                isinstance(axis, (list, tuple)) and axis and all(isinstance(a, int) for a in axis)):
+            raise TypeError(f"Invalid value for `axis` argument: expected an int or a list/tuple of ints. Received: "
+                            f"axis={axis!r}")
         self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         self.supports_masking = True
 
@@ -249,8 +265,8 @@ class SpectralNormalization(Wrapper):
         weight = getattr(self.layer, "kernel", None)
         self.kernel = self.layer.embeddings if weight is None and hasattr(self.layer, "embeddings") else weight
         if self.kernel is None:
-            raise ValueError(f"{type(self.layer).__name__} '{self.layer.name}' has no kernel nor embeddings to "
-                             "normalize.")
+            raise ValueError(f"{type(self.layer).__name__} '{self.layer.name}' object has no attribute 'kernel' nor "
+                             "'embeddings' to normalize.")
         self.vector_u = self.add_weight(
             name="vector_u", shape=(1, self.kernel.shape[-1]), initializer="truncated_normal", trainable=False,
             dtype=self.kernel.dtype)

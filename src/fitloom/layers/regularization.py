@@ -50,11 +50,17 @@ class Dropout(_Random):
         super().__init__(seed=seed, **kwargs)
         self._check_rate(rate)
         if noise_shape is not None:
-            valid = isinstance(noise_shape, (list, tuple)) and all(
-                n is None or isinstance(n, int) and n > 0 for n in noise_shape)
-            if not valid:
-                raise ValueError("`noise_shape` must be a tuple of ints > 0 and Nones, but received "
-                                 f"noise_shape={noise_shape!r}.")
+            problem = None
+            if not isinstance(noise_shape, (list, tuple)):
+                problem = "Expected a tuple or list of integers."
+            elif not all(n is None or isinstance(n, int) for n in noise_shape):
+                problem = "Expected all elements to be integers or None."
+            elif not all(n is None or n > 0 for n in noise_shape):
+                problem = "Expected all dimensions to be positive integers or None."
+            if problem:
+                raise ValueError(f"Invalid value received for argument `noise_shape`. {problem} "
+                                 f"Received: noise_shape={noise_shape!r}")
+            noise_shape = tuple(noise_shape)
         self.noise_shape = noise_shape
 
     def _noise_shape(self, inputs):

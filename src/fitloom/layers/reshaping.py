@@ -2,7 +2,7 @@
 """Flatten, Reshape, Permute, RepeatVector; zero padding, cropping and upsampling of images."""
 import math
 
-from fitloom import ops
+from fitloom import engine, ops
 from fitloom.base import config
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
@@ -34,8 +34,8 @@ class Reshape(BuiltinLayer):
         target_shape = tuple(target_shape)
         if not all(isinstance(n, int) or hasattr(n, "__index__") for n in target_shape) or \
                 sum(n == -1 for n in target_shape) > 1 or any(n < -1 for n in target_shape):
-            raise ValueError("The `target_shape` argument must be a tuple of ints, at most one of them -1, but "
-                             f"received target_shape={target_shape}.")
+            raise ValueError("Each dimension of `target_shape` must be a non-negative integer, at most one of them "
+                             f"may be -1. Received: target_shape={target_shape}")
         self.target_shape = tuple(int(n) for n in target_shape)
 
     def build(self, input_shape):
@@ -47,6 +47,16 @@ class Reshape(BuiltinLayer):
                     -1 not in self.target_shape and size != known):
                 raise ValueError(f"The total size of the tensor must be unchanged. Received: input_shape="
                                  f"{tuple(input_shape[1:])}, target_shape={self.target_shape}")
+
+    def compute_output_shape(self, input_shape):
+        """Return the batch axis and the target shape, its -1 found where the sizes are known."""
+        known = math.prod(n for n in self.target_shape if n != -1)
+        found = None if None in input_shape[1:] else math.prod(input_shape[1:]) // max(known, 1)
+        return (input_shape[0], *(found if n == -1 else n for n in self.target_shape))
+
+    def compute_output_spec(self, inputs):
+        """Return the outputs as a KerasTensor; unknown sizes of the inputs stay open."""
+        return engine.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
 
     def call(self, inputs):
         """Return the reshaped inputs."""
@@ -79,6 +89,8 @@ class RepeatVector(BuiltinLayer):
         super().__init__(**kwargs)
         if not isinstance(n, int):
             raise TypeError(f"Expected an integer value for `n`, got {type(n)}.")
+        if n <= 0:
+            raise ValueError(f"The `n` argument of RepeatVector must be a positive integer, but received n={n}.")
         self.n = n
         self.input_spec = InputSpec(ndim=2)
 
@@ -163,9 +175,12 @@ class _Cropping(_Spatial):
         pairs = self.cropping if self.ndim > 1 else (self.cropping,)
         for axis, (pair, size) in enumerate(zip(self._around(pairs), input_shape)):
             if size is not None and sum(pair) >= size and sum(pair):
-                raise ValueError(f"`cropping` parameter of {type(self).__name__} '{self.name}' must be smaller than "
-                                 f"the input shape. Received: input_shape={tuple(input_shape)}, "
-                                 f"cropping={self.cropping} (axis {axis})")
+                received = f"Received: input_shape={tuple(input_shape)}, cropping={self.cropping} (axis {axis})"
+                if self.ndim == 1:
+                    raise ValueError("`cropping` parameter of `Cropping1D` layer must be smaller than the input length. "
+                                     + received)
+                raise ValueError("Values in `cropping` argument should be smaller than the corresponding spatial "
+                                 f"dimension of the input. {received}")
 
     def call(self, inputs):
         """Return the inner part of the inputs."""
