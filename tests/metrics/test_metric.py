@@ -136,6 +136,17 @@ def test_stateless():
     assert [float(v) for v in metric.stateless_reset_state()] == [0.0, 0.0]
 
 
+def test_iou_counts_beyond_the_integers_of_float32():
+    metric = tf.keras.metrics.MeanIoU(2)
+    metric.total_confusion_matrix.assign([[2.0 ** 24, 0.0], [0.0, 1.0]])
+    for _ in range(3):
+        metric.update_state([0], [0])
+    assert metric.total_confusion_matrix.numpy()[0, 0] == 2.0 ** 24 + 3
+    as_in_files_of_keras = tf.keras.metrics.MeanIoU(2, dtype="int32")
+    as_in_files_of_keras.update_state([0, 1], [0, 0])
+    assert np.isclose(float(as_in_files_of_keras.result()), 0.25)
+
+
 def test_names_are_unique():
     first, second = tf.keras.metrics.Precision(), tf.keras.metrics.Precision()
     assert second.name.startswith("precision_") and first.name != second.name

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intersection over union of segmentations, from a confusion matrix."""
 from fitloom import ops
-from fitloom.base import config, registry
+from fitloom.base import config, dtypes, registry
 from fitloom.losses.reduction import align
 from fitloom.losses.shapes import as_tensor
 from fitloom.metrics.metric import BuiltinMetric
@@ -15,7 +15,9 @@ class _Matrix(BuiltinMetric):
         super().__init__(name=name, dtype=dtype)
         self.num_classes, self.ignore_class, self.axis = num_classes, ignore_class, axis
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
-        self.total_confusion_matrix = self.add_variable((num_classes, num_classes), "zeros",
+        # float32 would stop counting at 2^24 pixels; integers would cut fractional weights
+        self._counts = "float64" if dtypes.is_floating(self._dtype) else self._dtype
+        self.total_confusion_matrix = self.add_variable((num_classes, num_classes), "zeros", dtype=self._counts,
                                                         name="total_confusion_matrix")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -31,9 +33,9 @@ class _Matrix(BuiltinMetric):
 
     def _update(self, y_true, y_pred, sample_weight):
         y_true, y_pred = (ops.cast(x, "int32") for x in self._classes(y_true, y_pred))
-        weight = ops.ones(y_true.shape, self._dtype)
+        weight = ops.ones(y_true.shape, self._counts)
         if sample_weight is not None:
-            weight = weight * align(as_tensor(sample_weight, self._dtype), weight)
+            weight = weight * align(as_tensor(sample_weight, self._counts), weight)
         y_true, y_pred, weight = (ops.reshape(x, [-1]) for x in (y_true, y_pred, weight))
         if self.ignore_class is not None:
             kept = ops.not_equal(y_true, self.ignore_class)
@@ -47,7 +49,7 @@ class _Matrix(BuiltinMetric):
         self.total_confusion_matrix.assign_add(ops.reshape(sums, [self.num_classes, self.num_classes]))
 
     def _mean_over(self, target_class_ids):
-        matrix = self.total_confusion_matrix.value
+        matrix = ops.cast(self.total_confusion_matrix.value, "float64")
         diagonal = ops.reduce_sum(matrix * ops.eye(self.num_classes, dtype=matrix.dtype), axis=0)
         union = ops.reduce_sum(matrix, axis=0) + ops.reduce_sum(matrix, axis=1) - diagonal
         if target_class_ids is not None:
@@ -55,7 +57,8 @@ class _Matrix(BuiltinMetric):
             diagonal, union = ops.gather(diagonal, chosen), ops.gather(union, chosen)
         present = ops.cast(ops.not_equal(union, 0.0), matrix.dtype)
         ratios = diagonal / (union + config.epsilon())
-        return ops.divide_no_nan(ops.reduce_sum(ratios), ops.reduce_sum(present))
+        mean = ops.divide_no_nan(ops.reduce_sum(ratios), ops.reduce_sum(present))
+        return ops.cast(mean, self._dtype if dtypes.is_floating(self._dtype) else config.floatx())
 
     def _base_config(self):
         return {"num_classes": self.num_classes, "name": self.name, "dtype": self._dtype,
@@ -107,7 +110,7 @@ class BinaryIoU(IoU):
         self.threshold = threshold
 
     def _classes(self, y_true, y_pred):
-        return y_true, ops.cast(as_tensor(y_pred, self._dtype) >= self.threshold, "int32")
+        return y_true, ops.cast(as_tensor(y_pred, config.floatx()) >= self.threshold, "int32")
 
     def get_config(self):
         """Return the constructor's arguments."""
