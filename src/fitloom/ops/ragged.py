@@ -193,8 +193,8 @@ class RaggedTensor:
             return function(self.flat_values)
         possible = kind in ("sum", "mean", "max", "min", "prod") and axis in (1, -1)
         if not possible or isinstance(self.values, RaggedTensor):
-            raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 1 or "
-                                      f"all axes, not by '{kind}' over axis {axis}. Use to_tensor().")
+            raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 1 "
+                                      f"or all axes, not by '{kind}' over axis {axis}. Use to_tensor().")
         from fitloom.ops.segments import _segment
 
         return _segment(self.values, self.value_rowids(), count=len(self), kind=kind, is_sorted=False)
