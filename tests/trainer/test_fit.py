@@ -351,3 +351,19 @@ def test_a_trained_model_can_be_copied_and_pickled():
         copied.fit(X, Y, verbose=0)
         assert not np.allclose(copied.predict(X, verbose=0), expected)
     np.testing.assert_array_equal(model.predict(X, verbose=0), expected)
+
+
+def test_steps_per_execution_groups_the_last_batches_too():
+    """A model that cannot be padded: 7 whole batches and a short one, in groups of 3."""
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x * 1.0
+
+    seen, x = [], np.ones((29, 4), np.float32)
+    model = keras.Sequential([keras.Input((4,)), Own(), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse", steps_per_execution=3)
+    listen = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: seen.append(batch),
+                                            on_train_batch_end=lambda batch, logs: seen.append(batch))
+    model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[listen])
+    assert seen == [0, 2, 3, 5, 6, 8] and int(model.optimizer.iterations.numpy()) == 8
+    assert model.predict(x, batch_size=4, verbose=0).shape == (29, 1)

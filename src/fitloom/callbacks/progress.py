@@ -217,7 +217,9 @@ class ProgbarLogger(Callback):
         self.progbar = Progbar(self.target, verbose=self.verbose, interval=REDRAW_SECONDS)
 
     def _advance(self, batch, logs):
-        bar, self.seen = self.progbar, batch + 1
+        bar = self.progbar
+        # with steps_per_execution the last group's number may lie behind the last batch
+        self.seen = batch + 1 if bar.target is None else min(batch + 1, bar.target)
         bar._seen = self.seen
         now = time.perf_counter()
         if bar._first_step_end is None:

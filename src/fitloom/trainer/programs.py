@@ -147,17 +147,17 @@ class Program:
             limit = np.int32(len(order)) if mask else None
             while first < whole:
                 count = min(group if every_batch else self._pace(group), whole - first)
+                with_rest = every_batch and count < group and whole < total       # the last group of batches
 
-                def run(first=first, count=count):
+                def run(first=first, count=count, with_rest=with_rest):
                     begin = time.perf_counter()
                     logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
                     self._measure(begin, count, logs)
-                    return logs
+                    return self(source.cut(order[whole * size:])) if with_rest else logs
                 yield first, first + (group if every_batch else count) - 1, run
-                first += count
+                first += count + with_rest
         if first <= whole < total:
-            rest = order[whole * size:]
-            yield whole, whole, lambda: self(source.cut(rest))
+            yield whole, whole + (group if every_batch else 1) - 1, lambda: self(source.cut(order[whole * size:]))
 
     def _pace(self, group):
         """Return how many steps the next dispatch takes: first 1 (it compiles), then 8 (timed), then by the clock."""
