@@ -164,14 +164,6 @@ class RaggedTensor:
         return where(mask, dense, engine.convert_to_tensor(0 if default_value is None else default_value,
                                                            dtype=values.dtype))
 
-    def to_sparse(self, name=None):
-        """Return the SparseTensor of the values at (row, position)."""
-        from fitloom.ops.sparse import SparseTensor
-
-        rows = np.repeat(np.arange(len(self._splits) - 1), np.diff(self._splits))
-        columns = np.arange(len(rows)) - self._splits[rows]
-        return SparseTensor(np.stack([rows, columns], 1), self.flat_values, self.bounding_shape().numpy())
-
     def with_values(self, new_values):
         """Return the same rows over other values."""
         return RaggedTensor(new_values, self._splits)
@@ -186,6 +178,10 @@ class RaggedTensor:
         if (outer_axis, inner_axis) != (0, 1) and (outer_axis, inner_axis) != (0, -1):
             raise NotImplementedError("merge_dims joins the axes 0 and 1.")
         return self.values if inner_axis == 1 else self.flat_values
+
+    def join(self, values, axis):
+        """Return `values`, this tensor among them, joined along axis 0 or 1."""
+        return joined_rows(values, axis)
 
     def reduce(self, kind, function, axis):
         """Return a reduction over all values (None) or over each row (axis 1)."""

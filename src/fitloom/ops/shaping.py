@@ -184,10 +184,9 @@ def concat(values, axis, name=None):
     """Join tensors along an existing axis."""
     if not isinstance(values, (list, tuple)):
         values = [values]
-    if builtins.any(hasattr(v, "with_flat_values") for v in values):
-        from fitloom.ops.ragged import joined_rows
-
-        return joined_rows(values, static_axis(axis))
+    ragged = next((v for v in values if hasattr(v, "with_flat_values")), None)
+    if ragged is not None:
+        return ragged.join(values, static_axis(axis))
     return _concat(*joined("concat", values), axis=static_axis(axis))
 
 

@@ -12,6 +12,7 @@ from fitloom.ops import indexing, reductions, segments as grouped
 from fitloom.ops.calling import host_value, static_ints, tensor
 from fitloom.ops.casting import bytes_array, cast
 from fitloom.ops.linear_algebra import matmul
+from fitloom.ops.ragged import RaggedTensor
 
 
 class SparseTensor:
@@ -61,6 +62,16 @@ class SparseTensor:
 
     def __truediv__(self, other):
         return self * (1 / tensor(other))
+
+
+def _from_ragged(ragged, name=None):
+    """Return the SparseTensor of the values at (row, position)."""
+    rows = np.asarray(ragged.value_rowids())
+    columns = np.arange(len(rows)) - np.asarray(ragged.row_starts())[rows]
+    return SparseTensor(np.stack([rows, columns], 1), ragged.flat_values, np.asarray(ragged.bounding_shape()))
+
+
+RaggedTensor.to_sparse = _from_ragged  # here, because a sparse tensor is made of more than a ragged one
 
 
 class IndexedSlices:
