@@ -283,3 +283,35 @@ def test_save_load_snapshot(tmp_path):
     kept = dataset.snapshot(str(tmp_path / "snapshot"))
     assert len(list(kept)) == 5 and len(os.listdir(tmp_path / "snapshot")) == 1
     assert len(list(dataset.snapshot(str(tmp_path / "snapshot")))) == 5
+
+
+def test_images_of_many_sizes_compile_nothing_each(tmp_path):
+    from fitloom import engine
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        image = rng.integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
+        tf.io.write_file(str(tmp_path / f"{number:02d}.png"), tf.io.encode_png(image))
+
+    def load(path):
+        image = tf.cast(tf.io.decode_png(tf.io.read_file(path)), tf.float32) / 255.0
+        return tf.image.resize(image, [8, 8])
+
+    dataset = Dataset.list_files(str(tmp_path / "*.png"), shuffle=False).map(load)
+    first = next(iter(dataset))
+    before = engine.STATISTICS["programs"]
+    assert len(list(dataset)) == 20
+    assert engine.STATISTICS["programs"] == before
+    whole = tf.cast(tf.io.decode_png(tf.io.read_file(str(tmp_path / "00.png"))), tf.float32) / 255.0
+    np.testing.assert_allclose(first.numpy(), tf.image.resize(whole, [8, 8]).numpy(), atol=1e-5)
+
+
+def test_a_tape_inside_a_function_of_a_dataset():
+    def slope(x):
+        if int(x) < 0:                                       # runs element by element
+            return tf.constant(0.0)
+        value = tf.cast(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            y = value * value
+        return tape.gradient(y, value)
+    assert [float(g) for g in Dataset.range(3).map(slope)] == [0, 2, 4]

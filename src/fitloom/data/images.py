@@ -8,6 +8,7 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
+from fitloom.ops import host_resizing, image as image_ops
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -181,39 +182,12 @@ def encode_jpeg(image, format="", quality=95, progressive=False, optimize_size=F
 
 # ---------------------------------------------------------------- sizes
 
-def _weights(source, target):
-    """Return (low rows, high rows, share of the high ones) of bilinear resizing with half-pixel centers."""
-    place = (np.arange(target, dtype=np.float32) + 0.5) * np.float32(source / target) - 0.5
-    low = np.floor(place)
-    share = (place - low).astype(np.float32)
-    return (np.clip(low, 0, source - 1).astype(np.intp), np.clip(low + 1, 0, source - 1).astype(np.intp), share)
-
-
-def _between(low, high, share):
-    """Return low + (high - low) * share in the memory of `high`."""
-    high -= low
-    high *= share
-    high += low
-    return high
-
-
 def resized(array, size, interpolation="bilinear") -> np.ndarray:
     """Return an image (height, width, channels) as float32 of `size` (height, width), as tf.image.resize gives it."""
-    height, width = size
-    if array.shape[:2] == (height, width):
-        return array.astype(np.float32)
-    if interpolation == "nearest":
-        rows = np.minimum(((np.arange(height) + 0.5) * (array.shape[0] / height)).astype(np.intp), array.shape[0] - 1)
-        columns = np.minimum(((np.arange(width) + 0.5) * (array.shape[1] / width)).astype(np.intp), array.shape[1] - 1)
-        return array[rows][:, columns].astype(np.float32)
     if interpolation == "bilinear":
-        # rows first: they are copied whole, and only those that are needed
-        top, bottom, down = _weights(array.shape[0], height)
-        left, right, across = _weights(array.shape[1], width)
-        rows = _between(np.take(array, top, axis=0).astype(np.float32),
-                        np.take(array, bottom, axis=0).astype(np.float32), down[:, None, None])
-        return _between(np.take(rows, left, axis=1), np.take(rows, right, axis=1), across[None, :, None])
-    from fitloom.ops import image as image_ops
+        return host_resizing.bilinear(array, size)
+    if interpolation == "nearest":
+        return host_resizing.nearest(array, size).astype(np.float32)
     made = image_ops.resize(engine.Tensor(np.ascontiguousarray(array)), size, method=interpolation)
     return structure.to_numpy(made).astype(np.float32)
 

@@ -169,7 +169,9 @@ def _apply(operation, inputs, attributes, trace):
     if operation.same_dtype:
         operation.check([aval_of(a) for a in arrays])
     if operation.host is not None and all(a.__class__ is np.ndarray and a.dtype.kind in "iu" for a in arrays):
-        return _on_host(operation, arrays, attributes)
+        folded = _on_host(operation, arrays, attributes)
+        if folded is not None:
+            return folded
     results = operation.fn(*arrays, **dict(attributes))
     if isinstance(results, (tuple, list)):
         return tuple([Tensor(a) for a in results])
@@ -177,16 +179,24 @@ def _apply(operation, inputs, attributes, trace):
 
 
 def _on_host(operation, arrays, attributes):
-    made = operation.host(*arrays, **dict(attributes))
+    with np.errstate(all="ignore"):
+        made = operation.host(*arrays, **dict(attributes))
+    if made is NotImplemented:
+        return None
     if isinstance(made, (list, tuple)):
         return tuple([Tensor(np.asarray(m)) for m in made])
     return Tensor(np.asarray(made))
 
 
 def _fold(operation, inputs, avals, attributes):
-    arrays = []
+    """Run the NumPy twin of an operation on host values; None where it has to be recorded.
+
+    On small whole numbers, so that shape arithmetic stays static; and on everything in a function that a dataset runs
+    element by element, whose values change shape all the time: a program for each shape would take longer.
+    """
+    element, arrays = CONTEXT.seeds is not None and not CONTEXT.trace.tapes, []
     for value, a in zip(inputs, avals):
-        if a.dtype.kind not in "iu" or a.size > 64:
+        if a.dtype.kind not in ("iufb" if element else "iu") or (a.size > 64 and not element):
             return None
         if value.__class__ is Tensor:
             if value._value.__class__ is not np.ndarray:

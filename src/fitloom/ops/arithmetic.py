@@ -175,10 +175,16 @@ def _power_jvp(primals, tangents):
     return z, dx * by_x + dy * by_y
 
 
+def _divide_on_host(x, y):
+    if x.dtype.kind != "f":
+        return NotImplemented
+    return np.divide(x, y)
+
+
 add = binary("add", jnp.add, "Return x + y.", host=np.add)
 subtract = binary("subtract", jnp.subtract, "Return x - y.", host=np.subtract)
 multiply = binary("multiply", jnp.multiply, "Return x * y.", host=np.multiply)
-truediv = binary("truediv", _realdiv, "Return x / y; whole numbers are divided as floats.")
+truediv = binary("truediv", _realdiv, "Return x / y; whole numbers are divided as floats.", host=_divide_on_host)
 realdiv = binary("realdiv", _realdiv, "Return x / y for floats.")
 floordiv = binary("floordiv", _floordiv, "Return floor(x / y).", host=np.floor_divide)
 floormod = binary("floormod", jnp.mod, "Return x - floor(x / y) * y: the sign is y's.", host=np.mod)

@@ -16,7 +16,7 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError, unknown_name
 from fitloom.engine import op
-from fitloom.ops import random, shaping
+from fitloom.ops import host_resizing, random, shaping
 from fitloom.ops.calling import dtype_of, host_value, static_int, static_ints, tensor
 from fitloom.ops.casting import cast, saturate_cast
 from fitloom.ops.convolving import extract_patches as extract_patches
@@ -33,7 +33,7 @@ class ResizeMethod:
 _METHODS = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 
 
-@op(name="resize")
+@op(name="resize", host=host_resizing.on_host)
 def _resize(x, *, size, method, antialias, first):
     axes = (x.ndim - 2, x.ndim - 1) if first else (x.ndim - 3, x.ndim - 2)
     return resize_axes(x, axes, size, method, antialias)
