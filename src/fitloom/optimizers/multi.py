@@ -32,14 +32,14 @@ class OptimizerMap(collections.abc.MutableMapping):
 
     def __init__(self, default_optimizer, optimizer_map=None):
         self.default_optimizer = get(default_optimizer)
-        self._by_pattern = {}
+        self._optimizer_map = {}
         for pattern, optimizer in (optimizer_map or {}).items():
             self[pattern] = optimizer
 
     def __getitem__(self, path):
-        if path in self._by_pattern:
-            return self._by_pattern[path]
-        found = [(pattern, o) for pattern, o in self._by_pattern.items() if re.fullmatch(pattern, path)]
+        if path in self._optimizer_map:
+            return self._optimizer_map[path]
+        found = [(pattern, o) for pattern, o in self._optimizer_map.items() if re.fullmatch(pattern, path)]
         if len(found) > 1:
             raise ValueError(f"Path '{path}' matches several patterns of the OptimizerMap: "
                              f"{', '.join(repr(pattern) for pattern, _ in found)}. Make them exclude each other.")
@@ -50,24 +50,24 @@ class OptimizerMap(collections.abc.MutableMapping):
         return self[getattr(variable, "path", None) or variable.name]
 
     def __setitem__(self, pattern, optimizer):
-        if pattern in self._by_pattern:
+        if pattern in self._optimizer_map:
             raise ValueError(f"Pattern '{pattern}' is in the OptimizerMap already; delete it first.")
-        self._by_pattern[pattern] = _single(get(optimizer), "An OptimizerMap's optimizer cannot be {}.")
+        self._optimizer_map[pattern] = _single(get(optimizer), "An OptimizerMap's optimizer cannot be {}.")
 
     def __delitem__(self, pattern):
-        del self._by_pattern[pattern]
+        del self._optimizer_map[pattern]
 
     def __iter__(self):
-        return iter(self._by_pattern)
+        return iter(self._optimizer_map)
 
     def __len__(self):
-        return len(self._by_pattern)
+        return len(self._optimizer_map)
 
     def get_config(self):
         """Return the constructor's arguments."""
         serialize = serialization.serialize_keras_object
         return {"default_optimizer": serialize(self.default_optimizer),
-                "optimizer_map": {k: serialize(v) for k, v in self._by_pattern.items()}}
+                "optimizer_map": {k: serialize(v) for k, v in self._optimizer_map.items()}}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -102,7 +102,7 @@ class MultiOptimizer(Optimizer):
         self.optimizer_map = optimizer_map
         self._optimizers, self._home = [], []
         if isinstance(optimizer_map, OptimizerMap):
-            for optimizer in (*optimizer_map._by_pattern.values(), optimizer_map.default_optimizer):
+            for optimizer in (*optimizer_map._optimizer_map.values(), optimizer_map.default_optimizer):
                 self._take(optimizer)
 
     def _take(self, optimizer):
