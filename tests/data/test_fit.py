@@ -60,6 +60,26 @@ def test_a_broken_run_continues_to_the_same_bits(form, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(weights, resumed, strict=True))
 
 
+def test_a_dataset_that_ends_early_starts_again():
+    seen = []
+
+    class Count(tf.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(self.count)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.count = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.count += 1
+    compiled().fit(Dataset.from_tensor_slices(arrays()).batch(16), epochs=3, steps_per_epoch=6, verbose=0,
+                   callbacks=[Count()])
+    assert seen == [6, 6, 6]
+    empty = Dataset.from_tensor_slices(arrays()).filter(lambda x, y: x[0] > 99).batch(4)
+    with pytest.raises(ValueError, match="no batch"):
+        compiled().fit(empty, steps_per_epoch=2, verbose=0)
+
+
 def test_evaluate_and_predict_take_datasets():
     model = compiled()
     x, y = arrays()

@@ -240,7 +240,7 @@ class StreamSource:
         self.shuffle = shuffle and is_sequence(data) and not is_dataset(data)
         self.full_batch = None
         self._iterator, self._peeked = None, []
-        self._made = self._before_peek = None
+        self._made, self._before_peek, self._since = None, None, 0   # batches since the data began
         self.placed = False                   # stands at a backup's position: no batches to skip
         self._one_pass = inspect.isgenerator(data) or (hasattr(data, "__next__"))
         self._used_up = False
@@ -279,12 +279,15 @@ class StreamSource:
             batch = self._peeked.pop() if self._peeked else next(self._iterator, None)
             if batch is None:
                 self._iterator, self._used_up = None, True
+                if self.asked is not None and self._since and is_dataset(self.data):
+                    self._iterator, self._since = self._begin(), 0     # a Dataset that ends early starts again
+                    continue
                 if self.asked is not None:
                     warnings.warn(RAN_OUT, stacklevel=3)
                 if given == 0 and not self._one_pass:
                     raise ValueError("The data yields no batch.")
                 break
-            given += 1
+            given, self._since = given + 1, self._since + 1
             yield batch
         if self.steps is None and not self._one_pass:
             self.steps = given
@@ -304,7 +307,7 @@ class StreamSource:
             self._peeked = []
             self._iterator = self._begin()
             self._made.restore(position)
-            self.placed = True
+            self.placed, self._since = True, 1
 
     def finish_epoch(self):
         """Tell a PyDataset that the epoch ended."""
