@@ -58,12 +58,16 @@ class Attention(BuiltinLayer):
 
     def _check_inputs(self, inputs):
         if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
+            if isinstance(inputs, (list, tuple)):
+                raise ValueError(f"{type(self).__name__} layer accepts inputs list of length 2 or 3, namely [query, value] "
+                                 f"or [query, value, key]. Received length: {len(inputs)}.")
             raise ValueError(f"{type(self).__name__} layer must be called on a list of inputs, namely [query, value] "
-                             f"or [query, value, key]. Received: {inputs}.")
+                             f"or [query, value, key]. Received: inputs={type(inputs).__name__}.")
 
     def _scores(self, query, key):
         if self.score_mode == "dot":
-            scores = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+            ndim = len(key.shape)
+            scores = ops.matmul(query, ops.transpose(key, (*range(ndim - 2), ndim - 1, ndim - 2)))
             return scores if self.scale is None else scores * self.scale
         joined = ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
         if self.scale is not None:
@@ -74,7 +78,13 @@ class Attention(BuiltinLayer):
         """Return the weighted values, and the weights if asked for."""
         self._check_inputs(inputs)
         query, value, key = (*inputs, inputs[1])[:3]
-        query_mask, value_mask = (*mask, None, None)[:2] if mask is not None else (None, None)
+        if mask is not None and not isinstance(mask, (list, tuple)):
+            raise ValueError(f"{type(self).__name__} layer mask must be a list, namely [query_mask, value_mask]. "
+                             f"Received: mask={type(mask).__name__}.")
+        if mask is not None and not 2 <= len(mask) <= 3:
+            raise ValueError(f"{type(self).__name__} layer accepts mask list of length 2 or 3. Received length: "
+                             f"{len(mask)}.")
+        query_mask, value_mask = tuple(mask[:2]) if mask is not None else (None, None)
         scores = self._scores(query, key)
         visible = None
         if use_causal_mask:
@@ -275,6 +285,7 @@ class MultiHeadAttention(_ProjectedAttention):
         self._dropout_layer.build(None)
         if self.attention_axes is None:
             self.attention_axes = tuple(range(1, len(query_shape) - 1))
+        self.attention_axes = tuple(axis % len(query_shape) for axis in self.attention_axes)
         self._output_dense = self._out_of_heads(
             query_shape, (self.num_heads, self.value_dim), self._output_shape or (query_shape[-1],))
 

@@ -92,7 +92,8 @@ class JaxLayer(BuiltinLayer):
         """Return the function's outputs; the state, if there is one, moves on."""
         leaves = [nest.flatten(tree) if tree is not None else [] for tree in (self.params, self.state, inputs)]
         structure = _Structure(inputs)
-        found = self._operation(kernels.seed_words(self.seed_generator.draw()), *[leaf for part in leaves for leaf in part],
+        found = self._operation(kernels.seed_words(self.seed_generator.draw()),
+                                *[leaf for part in leaves for leaf in part],
                                 counts=tuple(map(len, leaves)), training=bool(training), structure=structure)
         found = list(found) if isinstance(found, (list, tuple)) else [found]
         kept = len(leaves[1])

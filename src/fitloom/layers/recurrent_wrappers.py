@@ -166,6 +166,10 @@ class TimeDistributed(Wrapper):
     def call(self, inputs, training=None, mask=None):
         """Return the layer's outputs for all steps."""
         batch, steps = tuple(inputs.shape)[:2]
+        if mask is not None and (len(mask.shape) < 2 or mask.shape[0] not in (batch, None) or
+                                 mask.shape[1] not in (steps, None)):
+            raise ValueError(f"`TimeDistributed` Layer should be passed a `mask` of shape ({batch}, {steps}, ...), "
+                             f"received: mask.shape={tuple(mask.shape)}")
         join = lambda x: ops.reshape(x, (batch * steps, *tuple(x.shape)[2:]))
         keywords = {}
         names = self.layer.call.__code__.co_varnames

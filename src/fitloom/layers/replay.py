@@ -95,7 +95,8 @@ def record(layer, inputs, kwargs):
         training = kwargs["training"]
     if training is None:
         training = context.training if context.training is not None else known.training_default
-    if training is not None and training.__class__ is not bool or context.shared or engine.current_autocast() is not None:
+    if training is not None and training.__class__ is not bool or context.shared \
+            or engine.current_autocast() is not None:
         return NOT_RECORDED
     if inputs.__class__ is Tensor:
         if getattr(inputs, "_keras_mask", None) is not None or inputs.aval.dtype.hasobject:   # strings: on the host
@@ -105,7 +106,7 @@ def record(layer, inputs, kwargs):
             bound = known.bound[training] = procedure.bind((("structure", None), ("training", training)))
         return bound((inputs,))
     if not nest.is_nested(inputs):
-        if not hasattr(inputs, "__array__") or isinstance(inputs, engine.KerasTensor) or isinstance(inputs, type):
+        if not hasattr(inputs, "__array__") or isinstance(inputs, (engine.KerasTensor, type)):
             return NOT_RECORDED
         return procedure((engine.convert_to_tensor(inputs),), (("structure", None), ("training", training)))
     leaves = nest.flatten(inputs)

@@ -33,9 +33,12 @@ class Reshape(BuiltinLayer):
         super().__init__(**kwargs)
         target_shape = tuple(target_shape)
         if not all(isinstance(n, int) or hasattr(n, "__index__") for n in target_shape) or \
-                sum(n == -1 for n in target_shape) > 1 or any(n < -1 for n in target_shape):
-            raise ValueError("Each dimension of `target_shape` must be a non-negative integer, at most one of them "
-                             f"may be -1. Received: target_shape={target_shape}")
+                any(n < -1 for n in target_shape):
+            raise ValueError("Each dimension of `target_shape` must be a non-negative integer or -1. Received: "
+                             f"target_shape={target_shape}")
+        if sum(n == -1 for n in target_shape) > 1:
+            raise ValueError("There must be at most one unknown dimension (-1) in `target_shape`. Received: "
+                             f"target_shape={target_shape}")
         self.target_shape = tuple(int(n) for n in target_shape)
 
     def build(self, input_shape):
@@ -177,8 +180,8 @@ class _Cropping(_Spatial):
             if size is not None and sum(pair) >= size and sum(pair):
                 received = f"Received: input_shape={tuple(input_shape)}, cropping={self.cropping} (axis {axis})"
                 if self.ndim == 1:
-                    raise ValueError("`cropping` parameter of `Cropping1D` layer must be smaller than the input length. "
-                                     + received)
+                    raise ValueError("`cropping` parameter of `Cropping1D` layer must be smaller than the input "
+                                     "length. " + received)
                 raise ValueError("Values in `cropping` argument should be smaller than the corresponding spatial "
                                  f"dimension of the input. {received}")
 

@@ -10,8 +10,8 @@ class Wrapper(BuiltinLayer):
 
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, Layer):
-            raise ValueError(f"{type(self).__name__} expected a layer, but received {layer!r} "
-                             f"(of type {type(layer).__name__}).")
+            raise ValueError(f"Layer {layer!r} supplied to {type(self).__name__} isn't a supported layer type. Please "
+                             f"ensure wrapped layer is a valid Keras layer. (Received type: {type(layer).__name__})")
         super().__init__(**kwargs)
         self.layer = layer
 

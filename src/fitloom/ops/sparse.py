@@ -71,7 +71,7 @@ def _from_ragged(ragged, name=None):
     return SparseTensor(np.stack([rows, columns], 1), ragged.flat_values, np.asarray(ragged.bounding_shape()))
 
 
-RaggedTensor.to_sparse = _from_ragged  # here, because a sparse tensor is made of more than a ragged one
+RaggedTensor.to_sparse = _from_ragged  # type: ignore[attr-defined]  # here, because a sparse tensor is made of more than a ragged one
 
 
 class IndexedSlices:

@@ -97,7 +97,7 @@ def conv_transpose(
     ndim = x.ndim - 2
     strides = _per_dimension(strides, ndim, "strides")
     dilation = _per_dimension(dilation, ndim, "dilation")
-    extra = (None,) * ndim
+    extra: tuple = (None,) * ndim
     if output_padding is not None:
         extra = (output_padding,) * ndim if isinstance(output_padding, int) else tuple(output_padding)
     x = _to_last(x, data_format)
@@ -107,7 +107,9 @@ def conv_transpose(
             f"kernel of shape ({'size, ' * ndim}filters, {x.shape[-1]}), received {kernel.shape}"
         )
     sizes, pads = [], []
-    for n, k, s, d, more in zip(x.shape[1:-1], kernel.shape[:-2], strides, dilation, extra, strict=True):
+    for n, k, s, d, more in zip(  # type: ignore[arg-type]
+        x.shape[1:-1], kernel.shape[:-2], strides, dilation, extra, strict=True
+    ):
         size, low = _transposed_size(n, (k - 1) * d + 1, s, padding, more)
         sizes.append(size)
         pads.append((low, (n - 1) * s + (k - 1) * d + 1 - size - low))

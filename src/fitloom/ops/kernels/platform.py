@@ -25,7 +25,7 @@ _thread = threading.local()
 
 def on_cpu() -> bool:
     """True if a program traced now will run on the CPU as far as can be told."""
-    device = jax.config.jax_default_device
+    device = getattr(jax.config, "jax_default_device", None)
     if device is not None:
         return getattr(device, "platform", device) == "cpu"
     return jax.default_backend() == "cpu"

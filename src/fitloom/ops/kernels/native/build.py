@@ -44,8 +44,8 @@ def build(folder: str | os.PathLike[str] = _HERE, sanitize: str = "") -> pathlib
     machine = _MACHINES.get(platform.machine().lower())
     if machine is None or sys.platform not in ("linux", "darwin"):
         raise RuntimeError(f"no native kernels for {sys.platform} on {platform.machine()}")
-    compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or shutil.which("c++")]
-    if compiler[0] is None:
+    compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or shutil.which("c++") or ""]
+    if not compiler[0]:
         raise RuntimeError("no C++ compiler found (g++, c++ or $CXX)")
     flags = ["-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
     if sanitize:

@@ -64,5 +64,5 @@ def call(target: str, results: Any, *arguments: jax.Array, **attributes: int | S
         *arguments: Arrays.
         **attributes: Integers and tuples of integers.
     """
-    attributes = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
-    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **attributes)
+    integers = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
+    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **integers)
