@@ -107,9 +107,8 @@ def conv_transpose(
             f"kernel of shape ({'size, ' * ndim}filters, {x.shape[-1]}), received {kernel.shape}"
         )
     sizes, pads = [], []
-    for n, k, s, d, more in zip(  # type: ignore[arg-type]
-        x.shape[1:-1], kernel.shape[:-2], strides, dilation, extra, strict=True
-    ):
+    per_dimension = zip(x.shape[1:-1], kernel.shape[:-2], strides, dilation, extra, strict=True)  # type: ignore[arg-type]
+    for n, k, s, d, more in per_dimension:
         size, low = _transposed_size(n, (k - 1) * d + 1, s, padding, more)
         sizes.append(size)
         pads.append((low, (n - 1) * s + (k - 1) * d + 1 - size - low))
