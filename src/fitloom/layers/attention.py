@@ -59,8 +59,8 @@ class Attention(BuiltinLayer):
     def _check_inputs(self, inputs):
         if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
             if isinstance(inputs, (list, tuple)):
-                raise ValueError(f"{type(self).__name__} layer accepts inputs list of length 2 or 3, namely [query, value] "
-                                 f"or [query, value, key]. Received length: {len(inputs)}.")
+                raise ValueError(f"{type(self).__name__} layer accepts inputs list of length 2 or 3, namely "
+                                 f"[query, value] or [query, value, key]. Received length: {len(inputs)}.")
             raise ValueError(f"{type(self).__name__} layer must be called on a list of inputs, namely [query, value] "
                              f"or [query, value, key]. Received: inputs={type(inputs).__name__}.")
 
