@@ -11,7 +11,8 @@ import jax  # noqa: E402
 
 # Keras's variables implement NumPy 1's __array__.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-RELATIVE, ABSOLUTE = 1e-5, 2e-6   # float32: sums in another order
+# float32: sums in another order. The gradient of a key's bias is 0 up to rounding, a few 1e-6 of its terms.
+RELATIVE, ABSOLUTE = 1e-5, 5e-6
 
 
 def make_input(shape, rng):
