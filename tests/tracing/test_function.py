@@ -245,3 +245,21 @@ def test_exception_from_user_code_keeps_its_type():
 
     with pytest.raises(KeyError, match="mine"):
         broken(tf.constant(1.0))
+
+
+def test_pending_work_that_tracing_runs_does_not_disturb_the_call():
+    model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)])
+    optimizer, total = tf.keras.optimizers.Adam(), tf.keras.metrics.Mean()
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(x) ** 2.0)
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+        total.update_state(loss)
+        return loss
+
+    total.update_state(tf.constant(1.0) * 2.0)       # pending when the function is traced and the optimizer built
+    losses = [float(step(tf.ones((4, 3)))) for _ in range(3)]
+    assert losses == sorted(losses, reverse=True)
+    np.testing.assert_allclose(float(total.result()), (2.0 + sum(losses)) / 4, rtol=1e-6)

@@ -221,13 +221,11 @@ class Bound:
                 and results else _assemble(instruction.layout, results)
 
     def _record_anew(self, trace, node, slots, avals, given):
-        if trace.dirty:
-            instruction = self.procedure.instruction(tuple(avals), self.attributes)
-            if instruction.layout.written and trace.settles(instruction.layout.written):
-                return self(given)
+        instruction = self.procedure.instruction(tuple(avals), self.attributes)
+        if trace.closed or (trace.dirty and instruction.layout.written and trace.settles(instruction.layout.written)):
+            return self(given)       # tracing the body read a pending value, or a variable would be written twice
         memo, inputs = Memo(), list(slots)
         memo.inputs, memo.avals, memo.epoch = inputs, list(avals), LAYOUT.epoch
-        instruction = self.procedure.instruction(tuple(avals), self.attributes)
         layout = instruction.layout
         before = dict(trace.opened)
         slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
