@@ -39,8 +39,8 @@ def get(identifier):
 
     Example:
         >>> import fitloom as tf
-        >>> tf.keras.optimizers.get("adam")
-        <Adam name=adam>
+        >>> type(tf.keras.optimizers.get("adam")).__name__
+        'Adam'
     """
     if isinstance(identifier, Optimizer):
         return identifier
