@@ -327,3 +327,34 @@ def test_runs_that_join_to_a_whole_vector(channels, filters):
 
     for a, b in zip(jax.jit(jax.grad(ours, (0, 1)))(x, kernel), jax.jit(jax.grad(theirs, (0, 1)))(x, kernel)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(np.abs(b).max()))
+
+
+@needs_native
+@pytest.mark.parametrize("seed", range(2))
+def test_winograd_convolutions_are_as_exact_as_direct_ones(seed):
+    """3x3 kernels, stride 1, 32 channels and more: another algorithm, held to the same tolerance."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for _ in range(14):
+        channels, filters = (int(rng.integers(32, 90)) for _ in range(2))
+        sizes, pads = rng.integers(3, 14, 2), [tuple(map(int, p)) for p in rng.integers(0, 3, (2, 2))]
+        counts = reference.conv_counts(sizes, (3, 3), (1, 1), pads, (1, 1))
+        batch = int(64 * 4 // np.prod(counts) + 2 + rng.integers(0, 4))
+        arrays = [(batch, *sizes, channels), (3, 3, channels, filters), (batch, *counts, filters)]
+        cases.append((pads, [rng.normal(size=shape).astype("float32") for shape in arrays]))
+
+    def run(all_arrays):
+        results = []
+        for (pads, _), (x, w, dy) in zip(cases, all_arrays):
+            y, pull = jax.vjp(lambda x, w, pads=pads: convolution.conv(x, w, 1, pads), x, w)
+            results.append((y, *pull(dy)))
+        return results
+
+    results = jax.jit(run)([arrays for _, arrays in cases])
+    for (pads, (x, w, dy)), actual in zip(cases, results):
+        settings = {"strides": (1, 1), "dilation": (1, 1), "pads": pads}
+        expected = (reference.conv(x, w, **settings), *reference.conv_gradients(x, w, dy, **settings))
+        for name, a, e in zip(("y", "dx", "dw"), actual, expected):
+            scale = np.abs(e).max()
+            message = f"{name} of x {x.shape}, w {w.shape}, pads {pads}"
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=message)

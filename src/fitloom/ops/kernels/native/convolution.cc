@@ -11,34 +11,19 @@
 #include <cstring>
 #include <vector>
 
-#include "runtime.h"
+#include "convolution.h"
 
 namespace fitloom {
 namespace {
 
-constexpr int kDims = 3;
 // A panel of packed weights should stay in the second-level cache beside the data (bytes).
 constexpr int64_t kPanelBytes = 256 << 10;
 // Rows of the product that are taken through all panels before the next ones.
 constexpr int64_t kRowBlock = 1024;
 // Runs shorter than this are read number by number, which saves the inner loop's bookkeeping.
 constexpr int64_t kShortRun = 8;
-// The sums of the weight gradient that threads keep for themselves may take this much together.
-constexpr int64_t kMostPartialFloats = int64_t{64} << 20;
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-
-struct Geometry {
-  int64_t batch, in_channels, out_channels, groups;
-  // For each dimension, the outermost first; unused leading dimensions have size 1.
-  int64_t in[kDims], out[kDims], kernel[kDims], stride[kDims], dilation[kDims], low[kDims];
-
-  int64_t in_positions() const { return in[0] * in[1] * in[2]; }
-  int64_t out_positions() const { return out[0] * out[1] * out[2]; }
-  int64_t places() const { return kernel[0] * kernel[1] * kernel[2]; }
-  int64_t group_in() const { return in_channels / groups; }
-  int64_t group_out() const { return out_channels / groups; }
-};
 
 // x (batch, *in, in_channels), w (*kernel, in_channels / groups, out_channels),
 // y (batch, *out, out_channels).
@@ -407,6 +392,8 @@ ffi::Error conv_forward(ffi::ThreadPool pool, Floats x, Floats w, FloatResult y,
     const Geometry g = geometry(x.dimensions(), w.dimensions(), y->dimensions(), strides, lows,
                                 dilations, groups);
     if (y->element_count() == 0) return;
+    if (winograd_fits(g))
+      return winograd_forward(pool, g, x.typed_data(), w.typed_data(), y->typed_data());
     const Frame frame = forward_frame(g);
     Walk walk = forward_walk(g, frame, g.group_in());
     const int64_t workers = threads(pool), columns = g.group_out();
@@ -441,6 +428,8 @@ ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatR
     const Geometry g = geometry(dx->dimensions(), w.dimensions(), dy.dimensions(), strides, lows,
                                 dilations, groups);
     if (dx->element_count() == 0) return;
+    if (winograd_fits(g))
+      return winograd_input_gradient(pool, g, w.typed_data(), dy.typed_data(), dx->typed_data());
     const int64_t workers = threads(pool), columns = g.group_in();
     const bool join = groups == 1 && !narrow(g.group_out(), columns);
     const Backward backward = backward_walks(g, g.group_out(), join);
@@ -481,17 +470,6 @@ ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatR
   });
 }
 
-// Adds the sums of all threads up: sums[0] is the result itself.
-void add_partial_sums(ffi::ThreadPool& pool, float* result, const float* partial, int64_t floats,
-                      int64_t stride, int64_t count) {
-  const int64_t parts = std::max<int64_t>(1, std::min(threads(pool), floats / 4096));
-  parallel(pool, parts, threads(pool), [&](int64_t part, int64_t) {
-    const int64_t first = share(floats, part, parts), last = share(floats, part + 1, parts);
-    for (int64_t i = 0; i < count; i++)
-      loops()->add(last - first, partial + i * stride + first, result + first);
-  });
-}
-
 // Splits all output positions of the batch into equal ranges, one for each thread, and calls
 // body(range, image, first position, last position) for the images of each range. The split
 // depends on the number of threads only, so sums are the same from run to run.
@@ -524,6 +502,8 @@ ffi::Error conv_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, Float
     const int64_t floats = dw->element_count();
     std::memset(dw->typed_data(), 0, dw->size_bytes());
     if (floats == 0 || dy.element_count() == 0) return;
+    if (winograd_fits(g))
+      return winograd_weight_gradient(pool, g, x.typed_data(), dy.typed_data(), dw->typed_data());
     const Frame frame = forward_frame(g);
     Walk walk = forward_walk(g, frame, g.group_in());
     if (groups == 1) join_along_last(walk, g.kernel[2]);

@@ -455,86 +455,229 @@ INLINE Vector tanh(Vector x) {
 }
 INLINE Vector sigmoid(Vector x) { return tanh(x * 0.5f) * 0.5f + 0.5f; }
 
-// Calls body(u, n) for each vector of n lanes beginning at u.
-#define FOR_EACH_VECTOR(units, u, n)                          \
-  for (int64_t u = 0, n = least(units, kLanes); u < (units); \
-       u += kLanes, n = least((units) - u, kLanes))
-INLINE Vector load_n(const float* p, int64_t n) { return n == kLanes ? load(p) : load_first(p, n); }
-INLINE void store_n(float* p, Vector v, int64_t n) {
-  if (n == kLanes) {
-    store(p, v);
-  } else {
-    store_first(p, v, n);
-  }
+// How vectors are read and written: whole ones, and the rest of a row that does not fill one.
+struct Whole {
+  INLINE Vector load(const float* p) const { return fitloom::load(p); }
+  INLINE void store(float* p, Vector v) const { fitloom::store(p, v); }
+};
+struct Rest {
+  int64_t n;
+  INLINE Vector load(const float* p) const { return load_first(p, n); }
+  INLINE void store(float* p, Vector v) const { store_first(p, v, n); }
+};
+
+// Calls body(access, u) for the vector that begins at each u.
+template <class Body>
+INLINE void each_vector(int64_t count, const Body& body) {
+  int64_t u = 0;
+  for (; u + kLanes <= count; u += kLanes) body(Whole{}, u);
+  if (u < count) body(Rest{count - u}, u);
 }
+#define EACH_VECTOR(count) each_vector(count, [&](const auto access, const int64_t u) __attribute__((always_inline))
 
 void lstm_forward(int64_t units, float* gates, const float* c_before, float* c_after,
                   float* h_after) {
   float *pi = gates, *pf = gates + units, *pg = gates + 2 * units, *po = gates + 3 * units;
-  FOR_EACH_VECTOR(units, u, n) {
-    const Vector i = sigmoid(load_n(pi + u, n)), f = sigmoid(load_n(pf + u, n));
-    const Vector g = tanh(load_n(pg + u, n)), o = sigmoid(load_n(po + u, n));
-    const Vector c = f * load_n(c_before + u, n) + i * g;
-    store_n(pi + u, i, n);
-    store_n(pf + u, f, n);
-    store_n(pg + u, g, n);
-    store_n(po + u, o, n);
-    store_n(c_after + u, c, n);
-    store_n(h_after + u, o * tanh(c), n);
-  }
+  EACH_VECTOR(units) {
+    const Vector i = sigmoid(access.load(pi + u)), f = sigmoid(access.load(pf + u));
+    const Vector g = tanh(access.load(pg + u)), o = sigmoid(access.load(po + u));
+    const Vector c = f * access.load(c_before + u) + i * g;
+    access.store(pi + u, i);
+    access.store(pf + u, f);
+    access.store(pg + u, g);
+    access.store(po + u, o);
+    access.store(c_after + u, c);
+    access.store(h_after + u, o * tanh(c));
+  });
 }
 
 void lstm_backward(int64_t units, const float* gates, const float* c_before, const float* c_after,
                    const float* dh, float* dc, float* da) {
-  FOR_EACH_VECTOR(units, u, n) {
-    const Vector i = load_n(gates + u, n), f = load_n(gates + units + u, n);
-    const Vector g = load_n(gates + 2 * units + u, n), o = load_n(gates + 3 * units + u, n);
-    const Vector t = tanh(load_n(c_after + u, n)), h = load_n(dh + u, n);
-    const Vector c = load_n(dc + u, n) + h * o * (1.0f - t * t);
-    store_n(da + u, c * g * (i - i * i), n);
-    store_n(da + units + u, c * load_n(c_before + u, n) * (f - f * f), n);
-    store_n(da + 2 * units + u, c * i * (1.0f - g * g), n);
-    store_n(da + 3 * units + u, h * t * (o - o * o), n);
-    store_n(dc + u, c * f, n);
-  }
+  EACH_VECTOR(units) {
+    const Vector i = access.load(gates + u), f = access.load(gates + units + u);
+    const Vector g = access.load(gates + 2 * units + u), o = access.load(gates + 3 * units + u);
+    const Vector t = tanh(access.load(c_after + u)), h = access.load(dh + u);
+    const Vector c = access.load(dc + u) + h * o * (1.0f - t * t);
+    access.store(da + u, c * g * (i - i * i));
+    access.store(da + units + u, c * access.load(c_before + u) * (f - f * f));
+    access.store(da + 2 * units + u, c * i * (1.0f - g * g));
+    access.store(da + 3 * units + u, h * t * (o - o * o));
+    access.store(dc + u, c * f);
+  });
 }
 
 void gru_forward(int64_t units, const float* projected, const float* recurrent,
                  const float* h_before, float* gates, float* h_after) {
-  FOR_EACH_VECTOR(units, u, n) {
-    const Vector z = sigmoid(load_n(projected + u, n) + load_n(recurrent + u, n));
-    const Vector r = sigmoid(load_n(projected + units + u, n) + load_n(recurrent + units + u, n));
-    const Vector inside = load_n(recurrent + 2 * units + u, n);
-    const Vector g = tanh(load_n(projected + 2 * units + u, n) + r * inside);
-    store_n(gates + u, z, n);
-    store_n(gates + units + u, r, n);
-    store_n(gates + 2 * units + u, g, n);
-    store_n(gates + 3 * units + u, inside, n);
-    store_n(h_after + u, g + z * (load_n(h_before + u, n) - g), n);
-  }
+  EACH_VECTOR(units) {
+    const Vector z = sigmoid(access.load(projected + u) + access.load(recurrent + u));
+    const Vector r = sigmoid(access.load(projected + units + u) + access.load(recurrent + units + u));
+    const Vector inside = access.load(recurrent + 2 * units + u);
+    const Vector g = tanh(access.load(projected + 2 * units + u) + r * inside);
+    access.store(gates + u, z);
+    access.store(gates + units + u, r);
+    access.store(gates + 2 * units + u, g);
+    access.store(gates + 3 * units + u, inside);
+    access.store(h_after + u, g + z * (access.load(h_before + u) - g));
+  });
 }
 
 void gru_backward(int64_t units, const float* gates, const float* h_before, float* dh, float* da,
                   float* da_recurrent) {
-  FOR_EACH_VECTOR(units, u, n) {
-    const Vector z = load_n(gates + u, n), r = load_n(gates + units + u, n);
-    const Vector g = load_n(gates + 2 * units + u, n), inside = load_n(gates + 3 * units + u, n);
-    const Vector d = load_n(dh + u, n);
-    const Vector dz = d * (load_n(h_before + u, n) - g) * (z - z * z);
+  EACH_VECTOR(units) {
+    const Vector z = access.load(gates + u), r = access.load(gates + units + u);
+    const Vector g = access.load(gates + 2 * units + u), inside = access.load(gates + 3 * units + u);
+    const Vector d = access.load(dh + u);
+    const Vector dz = d * (access.load(h_before + u) - g) * (z - z * z);
     const Vector dg = d * (1.0f - z) * (1.0f - g * g);
     const Vector dr = dg * inside * (r - r * r);
-    store_n(da + u, dz, n);
-    store_n(da + units + u, dr, n);
-    store_n(da + 2 * units + u, dg, n);
-    store_n(da_recurrent + u, dz, n);
-    store_n(da_recurrent + units + u, dr, n);
-    store_n(da_recurrent + 2 * units + u, dg * r, n);
-    store_n(dh + u, d * z, n);
-  }
+    access.store(da + u, dz);
+    access.store(da + units + u, dr);
+    access.store(da + 2 * units + u, dg);
+    access.store(da_recurrent + u, dz);
+    access.store(da_recurrent + units + u, dr);
+    access.store(da_recurrent + 2 * units + u, dg * r);
+    access.store(dh + u, d * z);
+  });
 }
 
 void add(int64_t count, const float* source, float* sum) {
-  FOR_EACH_VECTOR(count, u, n) store_n(sum + u, load_n(sum + u, n) + load_n(source + u, n), n);
+  EACH_VECTOR(count) { access.store(sum + u, access.load(sum + u) + access.load(source + u)); });
+}
+
+// ---- Winograd transforms: of columns first, then of rows ----
+
+INLINE void times_b(const Vector d[4], Vector out[4]) {
+  out[0] = d[0] - d[2];
+  out[1] = d[1] + d[2];
+  out[2] = d[2] - d[1];
+  out[3] = d[1] - d[3];
+}
+INLINE void times_g(const Vector g[3], Vector out[4]) {
+  const Vector ends = (g[0] + g[2]) * 0.5f, middle = g[1] * 0.5f;
+  out[0] = g[0];
+  out[1] = ends + middle;
+  out[2] = ends - middle;
+  out[3] = g[2];
+}
+INLINE void times_g_transposed(const Vector u[4], Vector out[3]) {
+  const Vector sum = (u[1] + u[2]) * 0.5f;
+  out[0] = u[0] + sum;
+  out[1] = (u[1] - u[2]) * 0.5f;
+  out[2] = u[3] + sum;
+}
+INLINE void times_a(const Vector y[2], Vector out[4]) {
+  out[0] = y[0];
+  out[1] = y[0] + y[1];
+  out[2] = y[0] - y[1];
+  out[3] = -y[1];
+}
+INLINE void times_a_transposed(const Vector m[4], Vector out[2]) {
+  out[0] = m[0] + m[1] + m[2];
+  out[1] = m[1] - m[2] - m[3];
+}
+
+// Applies f, which makes OUT vectors of IN, to the columns and then to the rows of a square.
+template <int IN, int OUT, class F>
+INLINE void both_sides(const Vector in[IN][IN], Vector out[OUT][OUT], const F& f) {
+  Vector half[IN][OUT];
+  for (int c = 0; c < IN; c++) {
+    Vector column[IN];
+    for (int r = 0; r < IN; r++) column[r] = in[r][c];
+    f(column, half[c]);
+  }
+  for (int r = 0; r < OUT; r++) {
+    Vector row[IN];
+    for (int c = 0; c < IN; c++) row[c] = half[c][r];
+    f(row, out[r]);
+  }
+}
+
+#define TRANSFORM(f) [](const Vector* in, Vector* out) __attribute__((always_inline)) { f(in, out); }
+
+// Moves a pointer so that the compiler cannot foresee where it goes: it would keep the addresses of
+// all 32 vectors of a tile in registers, which there are not, at the price of a hundred instructions
+// before the first one is read.
+template <class T>
+INLINE T* step(T* p, ptrdiff_t distance) {
+  p += distance;
+  asm("" : "+r"(p));
+  return p;
+}
+
+// The square of vectors at p: rows `row` floats apart, columns `column` floats apart.
+template <int N, class Access>
+INLINE void load_square(const Access& access, const float* p, ptrdiff_t row, ptrdiff_t column,
+                        Vector out[N][N]) {
+  for (int r = 0; r < N; r++, p = step(p, row)) {
+    const float* q = p;
+    for (int c = 0; c < N; c++, q = step(q, column)) out[r][c] = access.load(q);
+  }
+}
+template <int N, class Access>
+INLINE void store_square(const Access& access, float* p, ptrdiff_t row, ptrdiff_t column,
+                         const Vector in[N][N]) {
+  for (int r = 0; r < N; r++, p = step(p, row)) {
+    float* q = p;
+    for (int c = 0; c < N; c++, q = step(q, column)) access.store(q, in[r][c]);
+  }
+}
+
+void winograd_kernel(int64_t count, const float* w, float* points) {
+  EACH_VECTOR(count) {
+    Vector in[3][3], out[4][4];
+    load_square<3>(access, w + u, 3 * count, count, in);
+    both_sides<3, 4>(in, out, TRANSFORM(times_g));
+    store_square<4>(access, points + u, 4 * count, count, out);
+  });
+}
+
+void winograd_kernel_gradient(int64_t count, const float* points, float* dw) {
+  EACH_VECTOR(count) {
+    Vector in[4][4], out[3][3];
+    load_square<4>(access, points + u, 4 * count, count, in);
+    both_sides<4, 3>(in, out, TRANSFORM(times_g_transposed));
+    store_square<3>(access, dw + u, 3 * count, count, out);
+  });
+}
+
+void winograd_input(int64_t channels, const float* d, ptrdiff_t row, float* points) {
+  EACH_VECTOR(channels) {
+    // The two columns that the tile after the next one will read first: the tiles of a row walk
+    // along four rows of the image, too many short steps for the processor to foresee.
+    const float* ahead = d + u + 6 * channels;
+    for (int r = 0; r < 4; r++, ahead = step(ahead, row)) {
+      __builtin_prefetch(ahead);
+      __builtin_prefetch(ahead + channels);
+    }
+    Vector in[4][4], out[4][4];
+    load_square<4>(access, d + u, row, channels, in);
+    both_sides<4, 4>(in, out, TRANSFORM(times_b));
+    store_square<4>(access, points + u, 4 * channels, channels, out);
+  });
+}
+
+void winograd_output(int64_t channels, const float* points, float* y, ptrdiff_t row, int64_t rows,
+                     int64_t columns) {
+  EACH_VECTOR(channels) {
+    Vector in[4][4], out[2][2];
+    load_square<4>(access, points + u, 4 * channels, channels, in);
+    both_sides<4, 2>(in, out, TRANSFORM(times_a_transposed));
+    for (int r = 0; r < 2; r++)
+      for (int c = 0; c < 2; c++)
+        if (r < rows && c < columns) access.store(y + r * row + c * channels + u, out[r][c]);
+  });
+}
+
+void winograd_output_gradient(int64_t channels, const float* dy, ptrdiff_t row, int64_t rows,
+                              int64_t columns, float* points) {
+  EACH_VECTOR(channels) {
+    Vector in[2][2], out[4][4];
+    for (int r = 0; r < 2; r++)
+      for (int c = 0; c < 2; c++)
+        in[r][c] = r < rows && c < columns ? access.load(dy + r * row + c * channels + u) : Vector{};
+    both_sides<2, 4>(in, out, TRANSFORM(times_a));
+    store_square<4>(access, points + u, 4 * channels, channels, out);
+  });
 }
 
 #define TEXT_OF(name) #name
@@ -543,8 +686,25 @@ void add(int64_t count, const float* source, float* sum) {
 #define JOIN(a, b) JOIN_OF(a, b)
 
 const InnerLoops table = {
-    TEXT(FITLOOM_SET), kLanes,      kPanel,        pack,         multiply,     outer_scratch, outer,
-    depthwise,         depthwise_outer, lstm_forward, lstm_backward, gru_forward, gru_backward, add,
+    TEXT(FITLOOM_SET),
+    kLanes,
+    kPanel,
+    pack,
+    multiply,
+    outer_scratch,
+    outer,
+    depthwise,
+    depthwise_outer,
+    lstm_forward,
+    lstm_backward,
+    gru_forward,
+    gru_backward,
+    add,
+    winograd_kernel,
+    winograd_kernel_gradient,
+    winograd_input,
+    winograd_output,
+    winograd_output_gradient,
 };
 
 }  // namespace

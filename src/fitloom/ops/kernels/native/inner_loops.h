@@ -82,6 +82,13 @@ struct DepthwiseOuter {
   float* dw;
 };
 
+// Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv:1509.09308): with 4x4 tiles d of the input, kernels g
+// and 2x2 tiles y of the output, y = A^T [(G g G^T) * (B^T d B)] A, where * is element by element and
+//   B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   G = [1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1]
+//   A^T = [1 1 1 0; 0 1 -1 -1]
+// The kPoints elements of a transformed tile follow one another, each a vector of all channels.
+constexpr int64_t kPoints = 16;
+
 struct InnerLoops {
   const char* name;
   int64_t lanes;          // floats in a vector
@@ -111,6 +118,20 @@ struct InnerLoops {
                        float* da, float* da_recurrent);
 
   void (*add)(int64_t n, const float* source, float* sum);
+
+  // G g G^T for n kernels at once: place p of the kernels begins at w + p * n, point p at
+  // points + p * n.
+  void (*winograd_kernel)(int64_t n, const float* w, float* points);
+  // G^T u G, its transpose.
+  void (*winograd_kernel_gradient)(int64_t n, const float* points, float* dw);
+  // B^T d B for one tile; row r begins at d + r * row, point p at points + p * channels.
+  void (*winograd_input)(int64_t channels, const float* d, ptrdiff_t row, float* points);
+  // A^T m A; only `rows` x `columns` (1 or 2 each) of the tile are written.
+  void (*winograd_output)(int64_t channels, const float* points, float* y, ptrdiff_t row, int64_t rows,
+                          int64_t columns);
+  // A y A^T, its transpose; what is not read counts as zero.
+  void (*winograd_output_gradient)(int64_t channels, const float* dy, ptrdiff_t row, int64_t rows,
+                                   int64_t columns, float* points);
 };
 
 const InnerLoops* inner_loops_avx512();
