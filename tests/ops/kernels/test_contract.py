@@ -118,7 +118,7 @@ each_case = pytest.mark.parametrize("case", CASES)
 NATIVE = [
     name
     for name in CASES
-    if name.startswith(("conv", "depthwise", "separable", "lstm", "gru", "dense_large")) and "reset_before" not in name
+    if name.startswith(("conv", "depthwise", "separable", "lstm", "gru", "dense_large", "batch_norm_training")) and "reset_before" not in name
 ]
 
 

@@ -2,7 +2,8 @@
 """Normalizations with one-pass statistics and gradients written by hand.
 
 The sums of x and x * x are taken in one pass over the data (batch normalization 5.6 -> 1.35 ms,
-layer normalization 0.38 -> 0.26 ms forward and backward on two cores). The variance
+layer normalization 0.38 -> 0.26 ms forward and backward on two cores), by native code where the
+channels are last. The variance
 `mean(x * x) - mean(x)^2` loses all digits where the mean is large against the spread, so x is
 first shifted by one sample of it, which the compiler does for free in the same pass.
 Statistics of float16 and bfloat16 are float32.
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from fitloom.ops.kernels.derivatives import with_backward
+from fitloom.ops.kernels.native import library
+from fitloom.ops.kernels.primitives import Accelerated
 
 
 def batch_norm_training(
@@ -181,9 +184,42 @@ def _moments(x, axes):
     return mean + shift, jnp.maximum(square - mean * mean, 0)
 
 
-def _batch_norm_forward(x, gamma, beta, *, axes, epsilon):
+def _channel_moments_reference(x, *, axes):
     mean, var = _moments(x, axes)
-    mean, var = jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
+    return jnp.squeeze(mean, axes), jnp.squeeze(var, axes)
+
+
+def _channel_moments_native(x, *, axes):
+    channel = jax.ShapeDtypeStruct(x.shape[-1:], x.dtype)
+    return library.call("channel_moments", (channel, channel), x.reshape(-1, x.shape[-1]))
+
+
+def _channel_products_reference(dy, x, mean, *, axes):
+    """The sums over `axes` of dy and of dy * (x - mean)."""
+    dtype = _statistics_dtype(x)
+    dy = dy.astype(dtype)
+    deviation = x.astype(dtype) - jnp.expand_dims(mean, axes)
+    return jnp.sum(dy, axis=axes), jnp.sum(dy * deviation, axis=axes)
+
+
+def _channel_products_native(dy, x, mean, *, axes):
+    channel = jax.ShapeDtypeStruct(mean.shape, x.dtype)
+    flat = (-1, x.shape[-1])
+    return library.call("channel_products", (channel, channel), dy.reshape(flat), x.reshape(flat), mean)
+
+
+_channel_moments = Accelerated("channel_moments", _channel_moments_reference, _channel_moments_native)
+_channel_products = Accelerated("channel_products", _channel_products_reference, _channel_products_native)
+
+
+def _native_takes(x, axes):
+    """The native sums are for float32 with the channels last."""
+    return x.dtype == jnp.float32 and axes == tuple(range(x.ndim - 1)) and x.size > 0
+
+
+def _batch_norm_forward(x, gamma, beta, *, axes, epsilon):
+    moments = _channel_moments if _native_takes(x, axes) else _channel_moments_reference
+    mean, var = moments(x, axes=axes)
     y = batch_norm_inference(x, mean, var, gamma, beta, axes, epsilon)
     return (y, mean, var), (x, mean, var, gamma, beta)
 
@@ -196,19 +232,18 @@ def _batch_norm_backward(residuals, cotangents, *, axes, epsilon):
     x, mean, var, gamma, beta = residuals
     dy, dmean, dvar = cotangents
     dtype = _statistics_dtype(x)
-    wide, dy = x.astype(dtype), dy.astype(dtype)
     n = _size(x, axes)
+    products = _channel_products if _native_takes(x, axes) else _channel_products_reference
+    dbeta, moment = products(dy, x, mean, axes=axes)
     r = lax.rsqrt(var + epsilon)
     scale = r if gamma is None else r * gamma.astype(dtype)
-    dbeta = jnp.sum(dy, axis=axes)
-    moment = jnp.sum(dy * (wide - jnp.expand_dims(mean, axes)), axis=axes)
     dvar = dvar - scale * r * r * moment / 2
     dmean = dmean - scale * dbeta
     slope = 2 / n * dvar
     offset = dmean / n - mean * slope
     dx = (
-        dy * jnp.expand_dims(scale, axes)
-        + wide * jnp.expand_dims(slope, axes)
+        dy.astype(dtype) * jnp.expand_dims(scale, axes)
+        + x.astype(dtype) * jnp.expand_dims(slope, axes)
         + jnp.expand_dims(offset, axes)
     )
     return (

@@ -60,7 +60,7 @@ class Accelerated:
         )
         return [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
 
-    def _jvp(self, primals, tangents, **static):
+    def _jvp(self, primals, tangents, /, **static):
         outputs = self._primitive.bind(*primals, **static)
         moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
 
@@ -74,7 +74,7 @@ class Accelerated:
         _, out_tangents = jax.jvp(along, chosen, tuple(tangents[i] for i in moving))
         return outputs, out_tangents
 
-    def _batch(self, operands, axes, **static):
+    def _batch(self, operands, axes, /, **static):
         function = functools.partial(self._reference, **static)
         outputs = list(jax.vmap(lambda *o: tuple(function(*o)), in_axes=tuple(axes))(*operands))
         return outputs, [0] * len(outputs)
@@ -136,7 +136,7 @@ class Bilinear:
     def _compiled(self, items):
         return jax.jit(lambda a, b: self._primitive.bind(a, b, **dict(items)))
 
-    def _batch(self, operands, axes, **static):
+    def _batch(self, operands, axes, /, **static):
         foldable = self._batched is not None and axes[1 - self._batched] is None
         if not foldable:
             function = functools.partial(self._reference, **static)

@@ -544,6 +544,45 @@ void add(int64_t count, const float* source, float* sum) {
   EACH_VECTOR(count) { access.store(sum + u, access.load(sum + u) + access.load(source + u)); });
 }
 
+// ---- sums over channels-last data ----
+
+// PRODUCTS: of a's deviations and b, and of b; else of the deviations squared, and of them.
+template <bool PRODUCTS, class Access>
+INLINE void channel_sums(const Access& access, int64_t rows, int64_t channels, const float* a,
+                         const float* center, const float* b, float* first, float* second) {
+  // Several sums of each kind, because an addition takes as long as four of them can begin.
+  constexpr int kSums = 4;
+  const Vector middle = access.load(center);
+  Vector one[kSums], two[kSums];
+  for (int i = 0; i < kSums; i++) one[i] = two[i] = Vector{};
+  const auto take = [&](int i, int64_t row) __attribute__((always_inline)) {
+    const Vector deviation = access.load(a + row * channels) - middle;
+    const Vector other = PRODUCTS ? access.load(b + row * channels) : deviation;
+    one[i] += other;
+    two[i] += deviation * other;
+  };
+  int64_t row = 0;
+  for (; row + kSums <= rows; row += kSums)
+    for (int i = 0; i < kSums; i++) take(i, row + i);
+  for (; row < rows; row++) take(0, row);
+  access.store(first, (one[0] + one[1]) + (one[2] + one[3]));
+  access.store(second, (two[0] + two[1]) + (two[2] + two[3]));
+}
+
+void channel_moments(int64_t rows, int64_t channels, const float* a, const float* center, float* first,
+                     float* second) {
+  EACH_VECTOR(channels) {
+    channel_sums<false>(access, rows, channels, a + u, center + u, nullptr, first + u, second + u);
+  });
+}
+
+void channel_products(int64_t rows, int64_t channels, const float* a, const float* center, const float* b,
+                      float* first, float* second) {
+  EACH_VECTOR(channels) {
+    channel_sums<true>(access, rows, channels, a + u, center + u, b + u, first + u, second + u);
+  });
+}
+
 // ---- Winograd transforms: of columns first, then of rows ----
 
 INLINE void times_b(const Vector d[4], Vector out[4]) {
@@ -700,6 +739,8 @@ const InnerLoops table = {
     gru_forward,
     gru_backward,
     add,
+    channel_moments,
+    channel_products,
     winograd_kernel,
     winograd_kernel_gradient,
     winograd_input,

@@ -119,6 +119,13 @@ struct InnerLoops {
 
   void (*add)(int64_t n, const float* source, float* sum);
 
+  // first[j] = sum over rows of (a[j] - center[j]), second[j] = sum of (a[j] - center[j])^2.
+  void (*channel_moments)(int64_t rows, int64_t channels, const float* a, const float* center, float* first,
+                          float* second);
+  // first[j] = sum over rows of b[j], second[j] = sum of (a[j] - center[j]) * b[j].
+  void (*channel_products)(int64_t rows, int64_t channels, const float* a, const float* center,
+                           const float* b, float* first, float* second);
+
   // G g G^T for n kernels at once: place p of the kernels begins at w + p * n, point p at
   // points + p * n.
   void (*winograd_kernel)(int64_t n, const float* w, float* points);

@@ -28,6 +28,8 @@ _TARGETS = (
     "gru_backward",
     "dense_gradient",
     "recurrent_gradient",
+    "channel_moments",
+    "channel_products",
 )
 
 
