@@ -40,6 +40,7 @@ from fitloom.engine.module import (  # noqa: E402
     VariableAggregation as VariableAggregation,
     VariableSynchronization as VariableSynchronization,
 )
+from fitloom.engine.placement import Placement as Placement  # noqa: E402
 from fitloom.engine.procedure import Block as Block, Procedure as Procedure  # noqa: E402
 from fitloom.engine.recording import (  # noqa: E402
     Operation as Operation,

@@ -36,6 +36,8 @@ class _Context(threading.local):
     seeds = None            # the seed_scope of this thread
     abstract_size = None    # during an evaluation without values: the size that stands for unknown dimensions
     autocast = None         # dtype name in which float Keras variables are read (mixed precision)
+    placement = None        # the Placement of new variables: a strategy's scope is open
+    replica = None          # the replica context of strategy.run, or of fit's step under a strategy
 
     def __init__(self):
         _threads.append((weakref.ref(threading.current_thread()), self.__dict__))

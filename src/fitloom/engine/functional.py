@@ -11,6 +11,7 @@ from fitloom.engine.avals import SEED
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
+from fitloom.engine.placement import placement_of
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import LAYOUT, repack, unpack
 from fitloom.engine.tensor import Tensor
@@ -92,7 +93,9 @@ class Functional:
         for store, value in zip(self.stores, values):
             if any(m in trace.written for m in store.members):
                 parts = [jnp.asarray(trace.bindings[m]) for m in store.members]
-                new.append(parts[0] if store.layout is None else repack(parts))
+                array = parts[0] if store.layout is None else repack(parts)
+                new.append(array if store.sharding is None else
+                           jax.lax.with_sharding_constraint(array, store.sharding))
             else:
                 new.append(value)
         return result, new
@@ -128,7 +131,7 @@ class StepProgram:
     def __init__(self, fn, variables, fetch=None, donate=True):
         self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
         self.donate, self._jitted, self._loop = donate, None, None
-        self.compiled, self.running = 0, False
+        self.compiled, self.running, self.placement = 0, False, None
 
     # -- the loan
 
@@ -152,7 +155,7 @@ class StepProgram:
                 values.append(value)
             for store in self.pure.stores:
                 store.writer, store.escaped = self, False
-            self.values = values
+            self.values, self.placement = values, placement_of(self.pure.stores)
 
     def flush(self):
         """Give the state back to the variables."""
@@ -170,10 +173,26 @@ class StepProgram:
 
     def _step(self, values, seed, *batch):
         self.compiled += 1
-        return self.pure(values, seed, *batch)
+        logs, values = self.pure(values, seed, *self._spread(batch))
+        return self._readable(logs), values
+
+    def _spread(self, batch):
+        """Split a batch over the devices, where there are several."""
+        return batch if self.placement is None else jax.tree_util.tree_map(self.placement.spread, batch)
+
+    def _readable(self, logs):
+        """Put results where every process can read them."""
+        if self.placement is None or not self.placement.across:
+            return logs
+        return jax.tree_util.tree_map(
+            lambda a: jax.lax.with_sharding_constraint(a, self.placement.whole) if hasattr(a, "dtype") else a, logs)
 
     def step(self, *batch):
         """Run one step on a batch of arrays; return the logs as a structure of arrays."""
+        if self.values is None:
+            self.acquire()
+        if self.placement is not None:
+            batch = jax.tree_util.tree_map(self.placement.rows, batch)
         return self._execute("_jitted", np.uint64(next_host_seed()), *batch)
 
     def run(self, first, count, *data):
@@ -213,7 +232,12 @@ class StepProgram:
 
     def _many(self, values, seed, first, count, *data):
         self.compiled += 1
-        batch = jax.eval_shape(lambda i: self.fetch(i, *data), first)
+        if self.placement is not None:
+            given = self.fetch
+            fetch = lambda i, *data: self._spread(given(i, *data))
+        else:
+            fetch = self.fetch
+        batch = jax.eval_shape(lambda i: fetch(i, *data), first)
         # traced once: the loop's body evaluates the jaxpr (a lambda, or jax's caches would keep this program alive)
         traced, shapes = jax.make_jaxpr(lambda *a: self.pure(*a), return_shape=True)(
             values, jax.ShapeDtypeStruct((), np.uint64), *batch)
@@ -223,10 +247,10 @@ class StepProgram:
         def body(i, carry):
             values, _ = carry
             # the seeds of single steps, so that it does not matter how many are dispatched together
-            inputs = jax.tree_util.tree_leaves((values, seed + i.astype(np.uint64), *self.fetch(first + i, *data)))
+            inputs = jax.tree_util.tree_leaves((values, seed + i.astype(np.uint64), *fetch(first + i, *data)))
             flat = jax.core.eval_jaxpr(traced.jaxpr, traced.consts, *inputs)
             logs, values = jax.tree_util.tree_unflatten(structure, flat)
-            return values, logs
+            return values, self._readable(logs)
         values, logs = jax.lax.fori_loop(jnp.zeros((), np.int32), count, body, (list(values), empty))
         return logs, values
 

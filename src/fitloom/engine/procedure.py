@@ -99,8 +99,8 @@ class Procedure(Op):
         """Return the function to lower (a place for jax.custom_vjp, jax.checkpoint)."""
         return fn
 
-    def _trace(self, avals, keywords, layout):
-        """Return the body's jaxpr over arguments, variables, captures and seed."""
+    def _trace(self, avals, keywords, layout, axis_env=None):
+        """Return the body's jaxpr over arguments, variables, captures and seed; `axis_env` names mapped axes."""
         with jax.extend.core.take_current_trace() as around:
             outer_traces = _with_parents(around)
         state, needed = [], []
@@ -119,7 +119,7 @@ class Procedure(Op):
             state.append(trace)
             return tuple(outputs) + tuple(jnp.asarray(trace.bindings[v]) for v in trace.written)
 
-        closed = jax.make_jaxpr(body)(SEED.spec(), *[a.spec() for a in avals])
+        closed = jax.make_jaxpr(body, axis_env=axis_env)(SEED.spec(), *[a.spec() for a in avals])
         trace, graph = state[0], closed.jaxpr
         layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
         layout.variables = tuple(x for x in needed if x.__class__ is not Tensor)

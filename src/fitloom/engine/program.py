@@ -16,11 +16,13 @@ PACK_BYTES = 16384     # live float32 results up to this size leave the program 
 class Program:
     """Leaves in; written stores, big live results and one buffer of small live results out."""
 
-    __slots__ = ("leaf_count", "written", "call", "donated", "order", "where", "floats", "float_vector", "float_count",
+    __slots__ = ("placement", "rows", "leaf_count", "written", "call", "donated", "order", "where", "floats", "float_vector", "float_count",
                  "int_count")
 
-    def __init__(self, trace, live, keep):
+    def __init__(self, trace, live, keep, placement=None):
         STATISTICS["programs"] += 1
+        self.placement = placement
+        self.rows = [] if placement is None else [j for j, store in enumerate(trace.holders) if store is None]
         self.leaf_count, self.float_count, self.int_count = len(trace.leaves), len(trace.floats), len(trace.ints)
         position = {store: j for j, store in enumerate(trace.holders) if store is not None}
         self.written = [position[store] for store in trace.dirty]
@@ -44,8 +46,14 @@ class Program:
         entries, layouts = trace.entries(), dict(trace.layouts)
         leaf_count, float_count, int_count = self.leaf_count, self.float_count, self.int_count
         wanted = [k for part in parts for k in part] + big + small
+        placement, rows = self.placement, self.rows
+        shardings = [store.sharding for store in trace.dirty]
 
         def step(*arguments):
+            if placement is not None:
+                arguments = list(arguments)
+                for j in rows:
+                    arguments[j] = placement.spread(arguments[j])
             environment = {-(i + 1): a for i, a in enumerate(arguments[:leaf_count])}
             for leaf, layout in layouts.items():
                 for i, member in enumerate(unpack(environment[leaf], layout)):
@@ -65,6 +73,10 @@ class Program:
             results += [environment[k] for k in big]
             if small:
                 results.append(repack([environment[k] for k in small]))
+            if placement is not None:
+                shared = [placement.whole if placement.across else None] * (len(results) - len(shardings))
+                results = [a if sharding is None else lax.with_sharding_constraint(a, sharding)
+                           for a, sharding in zip(results, shardings + shared)]
             return results
         return step
 
@@ -72,8 +84,10 @@ class Program:
         """Run on the trace's leaves; write the stores and the live tensors."""
         STATISTICS["flushes"] += 1
         arguments, holders = trace.leaves, trace.holders
-        if self.donated or self.float_count or self.int_count:
+        if self.donated or self.float_count or self.int_count or self.rows:
             arguments = list(arguments)
+        for j in self.rows:                      # several devices: batches are split over them
+            arguments[j] = self.placement.rows(arguments[j])
         others = traces_of_other_threads()
         for j in self.donated:
             if holders[j].escaped or others and any(holders[j] in t.opened for t in others):

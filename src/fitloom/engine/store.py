@@ -15,13 +15,16 @@ class Store:
     donation then works on a copy.
     """
 
-    __slots__ = ("value", "members", "layout", "writer", "escaped", "_slots_at", "_host", "__weakref__")
+    __slots__ = ("value", "members", "layout", "writer", "escaped", "placement", "sharding", "_slots_at", "_host",
+                 "__weakref__")
     _layouts: dict = {}
 
     def __init__(self, value, members, layout=None):
         self.value, self.members = value, members
         self.layout = None if layout is None else Store._layouts.setdefault(layout, layout)
         self.writer, self.escaped, self._slots_at, self._host = None, False, {}, None
+        self.placement = placement = CONTEXT.placement       # several devices: a strategy's scope is open
+        self.sharding = None if placement is None else placement.variable(members[0], value.shape)
 
     def slots_at(self, leaf):
         """Return {member: slot} for a trace in which this store is the leaf `leaf`."""
@@ -39,8 +42,21 @@ class Store:
         if self.writer is not None:
             self.writer.flush()
         if self.value.__class__ is np.ndarray:
-            self.value = to_device(self.value)
+            self.value = to_device(self.value) if self.sharding is None else self.placed(self.value)
         return self.value
+
+    def adopt(self, placement):
+        """Move to a placement, unless there is one already."""
+        if self.placement is None and placement is not None:
+            self.value = np.array(self.current())
+            self.placement, self.sharding = placement, placement.variable(self.members[0], self.value.shape)
+
+    def placed(self, value):
+        """Return a new value for this buffer where it belongs, on one device or on several."""
+        if self.sharding is None or getattr(value, "sharding", None) == self.sharding:
+            return value
+        with jax.ensure_compile_time_eval():
+            return self.placement.put(value, self.sharding)
 
     def member(self, index):
         """Return one member's array."""
@@ -59,9 +75,10 @@ MEMBER, FLOATS, INTS, SEEDS = 1 << 16, -(1 << 40), -(1 << 41), -(1 << 42)
 
 
 def to_device(array):
-    """Put a NumPy array on the default device, also while jax is tracing something."""
+    """Put a NumPy array on the default device, or whole on those of the open scope, also while jax is tracing."""
     with jax.ensure_compile_time_eval():
-        return jnp.asarray(array)
+        placement = CONTEXT.placement
+        return jnp.asarray(array) if placement is None else placement.put(array, placement.whole)
 
 
 def unpack(flat, layout):
@@ -86,6 +103,8 @@ def pack(variables, limit_bytes=16384, most=32):
     with LOCK:
         opened = [t.opened for t in (CONTEXT.trace, *traces_of_other_threads()) if not t.closed]
         small = [v for v in variables if v.aval.nbytes <= limit_bytes and v.store.layout is None
+                 and v.store.placement is variables[0].store.placement
+                 and (v.store.placement is None or v.store.sharding == v.store.placement.whole)
                  and v.aval.dtype == np.float32 and not v.pinned and not any(v.store in o for o in opened)]
         if not 2 <= len(small) <= most:
             return
@@ -95,6 +114,7 @@ def pack(variables, limit_bytes=16384, most=32):
             layout.append((offset, array.shape, array.size))
             offset += array.size
         store = Store(np.concatenate([a.ravel() for a in arrays]), list(small), tuple(layout))
+        store.placement, store.sharding = small[0].store.placement, small[0].store.sharding
         for index, variable in enumerate(small):
             variable.store, variable.index = store, index
         LAYOUT.epoch += 1

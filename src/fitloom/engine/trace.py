@@ -14,6 +14,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.checking import check_results, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
+from fitloom.engine.placement import Placement, placement_of
 from fitloom.engine.program import Program
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, repack
@@ -307,10 +308,11 @@ class Trace:
                 alive = [t for t in self.outs if _references(t) > _UNSEEN and t._value is None]
                 if alive or self.dirty:
                     live = tuple([t.slot for t in alive])
-                    key = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints))
+                    placement = placement_of(self.holders) if Placement.used else None
+                    key = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints), placement)
                     program = self.node.programs.get(key)
                     if program is None:
-                        program = self.node.programs[key] = Program(self, live, keep)
+                        program = self.node.programs[key] = Program(self, live, keep, placement)
                     program(self, alive)
         except BaseException:                     # nothing was written: variables keep their old values
             self.tapes, keep = (), False
@@ -339,7 +341,7 @@ class Trace:
     def _commit_eager(self):
         for store in self.dirty:
             parts = [self.fetch(self.where(m)) for m in store.members]
-            store.value = jnp.asarray(parts[0]) if store.layout is None else repack(parts)
+            store.value = store.placed(jnp.asarray(parts[0]) if store.layout is None else repack(parts))
             store.escaped = True                  # the trace's tensors may be the very same array
 
 

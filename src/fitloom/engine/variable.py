@@ -193,7 +193,7 @@ class Variable:
         array = jnp.array(value.array, copy=True)
         if self.store.layout is None:
             self.store.current()
-            self.store.value, self.store.escaped = array, False
+            self.store.value, self.store.escaped = self.store.placed(array), False
         else:
             offset, _, size = self.store.layout[self.index]
             self.store.value = self.store.current().at[offset:offset + size].set(array.ravel())
@@ -307,6 +307,8 @@ class KerasVariable(Variable):
         self._setup(array, bool(trainable), name or naming.unique_name("variable"))
         scope = naming.current_path()
         self.path = f"{scope}/{self._name}" if scope else self._name
+        if self.store.placement is not None and self.store.placement.layout is not None:
+            self.store.sharding = self.store.placement.variable(self, self.aval.shape)       # by its path
         self.autocast, self.aggregation, self.synchronization = bool(autocast), aggregation, synchronization
         self.regularizer = None
 

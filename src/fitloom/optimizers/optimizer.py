@@ -13,6 +13,7 @@ import jax
 
 from fitloom import engine, ops
 from fitloom.base import naming, registry, serialization
+from fitloom.engine.context import CONTEXT
 from fitloom.optimizers import by_steps, update
 from fitloom.optimizers.arguments import check_arguments, check_unknown, name_of
 from fitloom.optimizers.state import State
@@ -122,6 +123,10 @@ class Optimizer(State):
         """
         grads = list(grads)
         if not grads:
+            return
+        replica = CONTEXT.replica
+        if replica is not None and replica.inlines and not replica.applying:
+            replica.update(self, grads, trainable_variables)      # sums the gradients and comes back
             return
         variables, indices = self._match(grads, trainable_variables)
         if set(map(type, grads)) != _TENSORS:

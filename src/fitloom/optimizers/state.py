@@ -6,6 +6,7 @@ import numpy as np
 
 from fitloom import engine, initializers, ops
 from fitloom.base import config, naming, serialization
+from fitloom.engine.placement import slots_of
 from fitloom.optimizers.arguments import check_rate, flat_name
 from fitloom.optimizers.schedules import BuiltinSchedule, LearningRateSchedule
 
@@ -51,6 +52,17 @@ class State:
         if self.built:
             return
         variables = list(variables)
+        with slots_of(variables) as placement:
+            self._build_slots(variables)
+        for own in self._variables[:2]:
+            own.store.adopt(placement)
+        engine.pack(variables)
+        # Slot by slot, in the variables' order: then the update of all small variables is one flat computation
+        # (update.small_together). Iterations and learning rate stay alone.
+        by_slot = [self._variables[p] for column in zip(*self._slot_positions) for p in column]
+        engine.pack(by_slot, most=10_000)
+
+    def _build_slots(self, variables):
         if self.use_ema:
             self._model_variables_moving_average = self.add_optimizer_variables(variables, "average")
         if self.gradient_accumulation_steps:
@@ -59,11 +71,6 @@ class State:
         self._index_of = {id(v): i for i, v in enumerate(variables)}
         self.built = True
         self._make_slots(variables)
-        engine.pack(variables)
-        # Slot by slot, in the variables' order: then the update of all small variables is one flat computation
-        # (update.small_together). Iterations and learning rate stay alone.
-        by_slot = [self._variables[p] for column in zip(*self._slot_positions) for p in column]
-        engine.pack(by_slot, most=10_000)
 
     def slot_groups(self):
         """Return the groups of slot names that these settings need."""

@@ -4,6 +4,7 @@ import functools
 import inspect
 import warnings
 import weakref
+from typing import Any
 
 import jax
 import numpy as np
@@ -52,6 +53,8 @@ def function(func=None, input_signature=None, autograph=True, jit_compile=None, 
 class Function:
     """What `tf.function` returns: callable, with `python_function` and `get_concrete_function`."""
 
+    watch: Any = None          # called with (function, block, tensors) at each call, while tf.summary traces
+
     def __init__(self, python_function, input_signature=None, autograph=True, jit_compile=None):
         self.python_function = python_function
         self.input_signature = None if input_signature is None else tuple(input_signature)
@@ -88,8 +91,24 @@ class Function:
     def __call__(self, *args, **kwargs):
         if context.functions_run_eagerly():
             return self.python_function(*args, **kwargs)
+        if getattr(context.CONTEXT.replica, "inlines", False):      # part of the program of several replicas
+            return self._call_python(args, kwargs)
         block, tensors = self._specialise(args, kwargs)
+        if Function.watch is not None:
+            Function.watch(self, block, tensors)
         return block(tensors)
+
+    def _call_python(self, args, kwargs):
+        """Run the Python function; control flow over tensors is converted if that turns out to be necessary."""
+        if not self.autograph:
+            return self.python_function(*args, **kwargs)
+        try:
+            return self.python_function(*args, **kwargs)
+        except (OperatorNotAllowedInGraphError, ValueNotKnownError):
+            converted = self._converted_function()
+            if converted is self.python_function:
+                raise
+            return converted(*args, **kwargs)
 
     def _specialise(self, args, kwargs):
         if self.input_signature is not None:
@@ -127,15 +146,7 @@ class Function:
             given = iter(tensors)
             args, kwargs = nest.pack_sequence_as(
                 outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
-            if not self.autograph:
-                return self.python_function(*args, **kwargs)
-            try:
-                return self.python_function(*args, **kwargs)
-            except (OperatorNotAllowedInGraphError, ValueNotKnownError):
-                converted = self._converted_function()
-                if converted is self.python_function:
-                    raise
-                return converted(*args, **kwargs)
+            return self._call_python(args, kwargs)
         return _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
 
     def _apply_signature(self, args, kwargs):
