@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a run survives: model files, weights, checkpoints."""
+from fitloom.saving.model_files import (
+    load_model as load_model,
+    load_weights as load_weights,
+    save_model as save_model,
+    save_weights as save_weights,
+)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configurations inside `.h5` files: written as Keras 3 writes them there, read from Keras 2 and 3."""
+from fitloom.base import serialization
+
+_SETTINGS = ("run_eagerly", "steps_per_execution", "jit_compile")
+
+
+def model_config(model):
+    """Return {"class_name", "config"} of a model."""
+    config = serialization.serialize_keras_object(model)
+    own = config["registered_name"] not in (None, config["class_name"])
+    return {"class_name": config["registered_name"] if own else config["class_name"], "config": config["config"],
+            "module": config["module"], "registered_name": config["registered_name"]}
+
+
+def complete(config):
+    """Return a model's configuration with the module that `.h5` files of Keras leave out."""
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ValueError(f"The file's model configuration has no 'class_name': {str(config)[:200]}")
+    if "module" in config:
+        return config
+    name = config["class_name"]
+    builtin = name in ("Sequential", "Functional", "Model")
+    return {**config, "module": "keras.models" if builtin else None, "registered_name": None if builtin else name,
+            "class_name": "Functional" if name == "Model" else name}
+
+
+def training_config(model):
+    """Return what `compile` was told as plain data, or None if it cannot be written down."""
+    config = getattr(model, "get_compile_config", lambda: None)()
+    if not config or "optimizer" not in config:
+        return None
+    found = {name: _short(config.get(name)) for name in ("loss", "loss_weights", "metrics", "weighted_metrics")}
+    found.update({name: config.get(name) for name in _SETTINGS if name in config})
+    optimizer = config["optimizer"]
+    found["optimizer_config"] = {"class_name": optimizer.get("registered_name") or optimizer["class_name"],
+                                 "config": optimizer["config"]}
+    return found
+
+
+def _short(config):
+    """Return a Keras 3 configuration as `.h5` files have it: functions by name, classes without their module."""
+    if isinstance(config, str):
+        return _FULL_NAMES.get(config, config)
+    if isinstance(config, dict) and "class_name" in config and "config" in config:
+        if config["class_name"] == "function":
+            return config["config"]
+        return {"class_name": config.get("registered_name") or config["class_name"], "config": config["config"]}
+    if isinstance(config, dict):
+        return {key: _short(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_short(value) for value in config]
+    return config
+
+
+# Keras cannot load its own .h5 files with these names in them
+_FULL_NAMES = {
+    "mse": "mean_squared_error", "MSE": "mean_squared_error", "mae": "mean_absolute_error",
+    "MAE": "mean_absolute_error", "mape": "mean_absolute_percentage_error", "MAPE": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error", "MSLE": "mean_squared_logarithmic_error"}
+
+
+def compile_arguments(config, optimizers, losses, metrics):
+    """Return the arguments of `compile` in a training configuration."""
+    found = {"optimizer": optimizers.deserialize(_optimizer(config["optimizer_config"])),
+             "loss": _each(losses.deserialize, config.get("loss"), by_name=True),
+             "loss_weights": config.get("loss_weights")}
+    for name in ("metrics", "weighted_metrics"):
+        value = config.get(name)
+        found[name] = _each(_metric(metrics), value, by_name=True) if value is not None else None
+    for name in _SETTINGS:
+        if config.get(name) is not None:
+            found[name] = config[name]
+    return found
+
+
+def _optimizer(config):
+    """Keras 2's names of arguments are understood; what Keras 3 does not have is dropped."""
+    inner = dict(config["config"])
+    if "lr" in inner:
+        inner["learning_rate"] = inner.pop("lr")
+    for name in ("decay", "is_legacy_optimizer", "jit_compile"):
+        inner.pop(name, None)
+    for name in [name for name in inner if name == "weight_decay" and inner[name] == 0]:
+        inner[name] = None
+    return {**config, "config": inner}
+
+
+def _metric(metrics):
+    def make(config):
+        if isinstance(config, dict) and config.get("class_name") == "MeanMetricWrapper":
+            name, function = config["config"].get("name"), config["config"].get("fn")
+            return name if name in ("accuracy", "acc", "crossentropy", "ce") or not isinstance(function, str) \
+                else function
+        return metrics.deserialize(config)
+    return make
+
+
+def _each(make, config, by_name):
+    if config is None or (by_name and isinstance(config, str)):
+        return config
+    if isinstance(config, dict) and "class_name" in config:
+        return make(config)
+    if isinstance(config, dict):
+        return {key: _each(make, value, by_name) for key, value in config.items()}
+    return [_each(make, value, by_name) for value in config]
