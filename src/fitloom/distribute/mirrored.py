@@ -89,8 +89,8 @@ class MirroredStrategy(Strategy):
         found = find_devices(devices)
         super().__init__(StrategyExtended(self, [name_of(d) for d in found], placement_on(found)))
         self.shard_optimizer = bool(shard_optimizer)
-        if self.extended.placement is not None:
-            self.extended.placement.shard_slots = self.shard_optimizer
+        if self.shard_optimizer and self.extended.placement is not None:
+            self.extended.placement.split_slots()
 
 
 class TPUStrategy(Strategy):

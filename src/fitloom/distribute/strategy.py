@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.distribute.Strategy`: which devices share the work, and the contexts in which user code runs."""
 import contextlib
+import functools
 import threading
-
-import numpy as np
 
 from fitloom import engine, ops
 from fitloom.base import nest
 from fitloom.distribute import inputs, replicas
-from fitloom.distribute.operations import InputContext, ReduceOp, ValueContext, reduce_op
+from fitloom.distribute.cluster import CLUSTER
+from fitloom.distribute.operations import InputContext, ReduceOp, ValueContext, reduce_op as reduce_as
 from fitloom.distribute.replicas import ReplicaContext
 from fitloom.distribute.values import PerReplica, map_values, per_replica
 from fitloom.engine.context import CONTEXT
@@ -26,6 +26,8 @@ class StrategyExtended:
 
     def __init__(self, strategy, devices=(), placement=None):
         self._strategy, self.worker_devices, self.placement = strategy, tuple(devices), placement
+        if placement is not None:
+            placement.owner = strategy
         self.parameter_devices = self.worker_devices
         self.experimental_require_static_shapes, self.experimental_between_graph = False, False
         self.should_checkpoint = self.should_save_summary = True
@@ -118,7 +120,7 @@ class Strategy:
 
     def reduce(self, reduce_op, value, axis=None):
         """Return the sum or mean of a value over all replicas and, if given, along `axis` of each."""
-        return map_values(lambda leaf: _reduce(_op(reduce_op), leaf, axis), value)
+        return map_values(functools.partial(_reduce, reduce_as(reduce_op), axis), value)
 
     def gather(self, value, axis):
         """Return the replicas' tensors joined along `axis`."""
@@ -163,11 +165,7 @@ class Strategy:
         return Dataset.from_tensor_slices(numpy_input)
 
 
-def _op(value):
-    return reduce_op(value)
-
-
-def _reduce(operation, value, axis):
+def _reduce(operation, axis, value):
     """Reduce one PerReplica (or a plain value, the same on every replica)."""
     mean = operation is ReduceOp.MEAN
     if not isinstance(value, PerReplica):
@@ -215,14 +213,19 @@ def inside_step() -> bool:
     return _STEP.depth > 0 and not (CONTEXT.replica is not None and CONTEXT.replica.inlines)
 
 
-@contextlib.contextmanager
-def global_step(strategy):
+class WholeBatch:
     """Context of a step that is written for the whole batch: one logical replica."""
-    _STEP.depth += 1
-    try:
-        with ReplicaContext(strategy, 0, count=1):
-            yield
-    finally:
+
+    def __init__(self, strategy):
+        self.strategy, self.replicas = strategy, []
+
+    def __enter__(self):
+        _STEP.depth += 1
+        self.replicas.append(ReplicaContext(self.strategy, 0, count=1))
+        self.replicas[-1].__enter__()
+
+    def __exit__(self, *_):
+        self.replicas.pop().__exit__()
         _STEP.depth -= 1
 
 
@@ -260,10 +263,36 @@ def experimental_set_strategy(strategy):
 
 def is_chief() -> bool:
     """Whether this process writes files and logs: always on one machine, worker 0 in a cluster."""
-    return getattr(get_strategy(), "is_chief", True) if has_strategy() else _process_is_chief()
+    return CLUSTER.rank == 0
 
 
-def _process_is_chief():
-    from fitloom.distribute import cluster
+# -- models
 
-    return cluster.CLUSTER.rank == 0
+def strategy_of(model):
+    """Return the strategy in whose scope a model was made or compiled, or that is in effect now; None without one."""
+    found = model.__dict__.get("_strategy")
+    if found is None:
+        placement = next((v.store.placement for v in model.variables if v.store.placement is not None), None)
+        found = placement.owner if placement is not None else get_strategy() if has_strategy() else None
+    return found
+
+
+def under_strategy(function):
+    """Make a function of a model run in the scope of the model's strategy."""
+    @functools.wraps(function)
+    def placed(model, *args, **kwargs):
+        strategy = strategy_of(model)
+        if strategy is None:
+            return function(model, *args, **kwargs)
+        with strategy.scope():
+            adopt(strategy, model.variables)
+            return function(model, *args, **kwargs)
+    return placed
+
+
+def adopt(strategy, variables):
+    """Move variables that were made outside of a strategy's scope to its devices."""
+    placement = strategy.extended.placement
+    if placement is not None:
+        for variable in variables:
+            variable.store.adopt(placement)

@@ -6,6 +6,7 @@ is split along its first axis, and XLA's partitioner makes one program for all d
 """
 import contextlib
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,6 +30,7 @@ class Placement:
         Placement.used = True
         self.mesh, self.axes, self.layout = mesh, axes, layout
         self.of_slots = self               # where an optimizer's state lies
+        self.owner: Any = None             # the strategy
         names = (axes,) if isinstance(axes, str) else tuple(axes)
         self.size = math.prod(mesh.shape[name] for name in names)
         self.whole = NamedSharding(mesh, PartitionSpec())

@@ -2,7 +2,7 @@
 """`compile`: what a model is trained with."""
 import numbers
 
-from fitloom import metrics as metric_room, optimizers
+from fitloom import distribute, metrics as metric_room, optimizers
 from fitloom.base import serialization
 from fitloom.trainer.compile_loss import CompileLoss
 from fitloom.trainer.compile_metrics import CompileMetrics
@@ -62,6 +62,8 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     hold(model, "jit_compile", True if jit_compile == "auto" else bool(jit_compile))
     hold(model, "stop_training", False)
     hold(model, "compiled", True)
+    if distribute.has_strategy():
+        hold(model, "_strategy", distribute.get_strategy())
     compiled = Compiled(config, compile_loss, compile_metrics, metric_room.Mean(name="loss"))
     hold(model, "_compiled", compiled)
     for name in ("compile_loss", "compile_metrics", "loss_tracker"):     # Keras' private names, which scripts reach for

@@ -6,6 +6,7 @@ from fitloom import engine
 from fitloom.base import config, nest
 from fitloom.callbacks import CallbackList, TerminateOnNaN, backup
 from fitloom.callbacks.logs import Logs
+from fitloom.distribute.strategy import under_strategy
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
 from fitloom.trainer.programs import program_for
@@ -29,6 +30,7 @@ def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, kee
     return logs
 
 
+@under_strategy
 def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
         validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
         steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
@@ -90,6 +92,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     return model.history
 
 
+@under_strategy
 def evaluate(model, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
              return_dict=False, **kwargs):
     """Return the loss and metrics on data; see `Model.evaluate`."""
@@ -114,6 +117,7 @@ def evaluate(model, x=None, y=None, batch_size=None, verbose="auto", sample_weig
     return logs if return_dict else in_order(model, logs)
 
 
+@under_strategy
 def predict(model, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
     """Return the outputs for data as NumPy arrays; see `Model.predict`."""
     validation.check_integer("batch_size", batch_size, 1)
@@ -139,6 +143,7 @@ def predict(model, x, batch_size=None, verbose="auto", steps=None, callbacks=Non
                               np.concatenate([_host(part) for part in parts]), *outputs)
 
 
+@under_strategy
 def train_on_batch(model, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
     """Train on one batch; return the loss and metrics so far, a list or a dict."""
     require_compiled(model, "train_on_batch")
@@ -147,12 +152,14 @@ def train_on_batch(model, x, y=None, sample_weight=None, class_weight=None, retu
     return _on_batch(model, "train", (x, y, sample_weight), class_weight, return_dict)
 
 
+@under_strategy
 def test_on_batch(model, x, y=None, sample_weight=None, return_dict=False):
     """Evaluate one batch; return the loss and metrics so far, a list or a dict."""
     require_compiled(model, "test_on_batch")
     return _on_batch(model, "test", (x, y, sample_weight), None, return_dict)
 
 
+@under_strategy
 def predict_on_batch(model, x):
     """Return the predictions for one batch as NumPy arrays."""
     source = batches.one_batch(x)

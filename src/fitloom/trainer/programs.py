@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled steps of a model, and how an epoch's batches are handed to them."""
+import contextlib
 import itertools
 import time
 import weakref
@@ -8,6 +9,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import nest
+from fitloom.distribute.strategy import WholeBatch, adopt, strategy_of
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compiling import compiled_of
 
@@ -37,6 +39,8 @@ class Program:
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
         self.seconds = None            # measured time of a step
+        strategy = strategy_of(model)
+        self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
         self._dispatched = 0
         # Variables know the program that has them on loan, so it must not keep the model alive.
         myself = weakref.proxy(self)
@@ -45,7 +49,7 @@ class Program:
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict")
 
     def _step(self, data, mask):
-        with steps.counting_only(mask):
+        with steps.counting_only(mask), self._replicas:
             try:
                 return getattr(self.model, _STEPS[self.mode])(data)
             finally:
@@ -219,7 +223,11 @@ def state_of(model):
         measured = [variable for metric in compiling.metrics(model) for variable in metric.variables]
         engine.pack(measured)          # one small buffer instead of two for each mean
         found += measured
-    return list({id(variable): variable for variable in found}.values())
+    found = list({id(variable): variable for variable in found}.values())
+    strategy = strategy_of(model)
+    if strategy is not None:
+        adopt(strategy, found)
+    return found
 
 
 def signature_of(model):
