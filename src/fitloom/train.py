@@ -3,28 +3,24 @@
 
 from fitloom.data.messages import (
     BytesList as BytesList,
-)
-from fitloom.data.messages import (
     Example as Example,
-)
-from fitloom.data.messages import (
     Feature as Feature,
-)
-from fitloom.data.messages import (
     FeatureList as FeatureList,
-)
-from fitloom.data.messages import (
     FeatureLists as FeatureLists,
-)
-from fitloom.data.messages import (
     Features as Features,
-)
-from fitloom.data.messages import (
     FloatList as FloatList,
-)
-from fitloom.data.messages import (
     Int64List as Int64List,
-)
-from fitloom.data.messages import (
     SequenceExample as SequenceExample,
+)
+from fitloom.saving.checkpoint import Checkpoint as Checkpoint, CheckpointOptions as CheckpointOptions
+from fitloom.saving.checkpoint_manager import CheckpointManager as CheckpointManager
+from fitloom.saving.checkpoint_reader import (
+    checkpoints_iterator as checkpoints_iterator,
+    list_variables as list_variables,
+    load_checkpoint as load_checkpoint,
+    load_variable as load_variable,
+)
+from fitloom.saving.checkpoint_state import (
+    get_checkpoint_state as get_checkpoint_state,
+    latest_checkpoint as latest_checkpoint,
 )

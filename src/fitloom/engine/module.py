@@ -2,7 +2,7 @@
 """`tf.Module`: an object whose variables and submodules are found by looking at its attributes."""
 import enum
 
-from fitloom.base import naming, nest
+from fitloom.base import completion, naming, nest
 
 
 class Module:
@@ -25,6 +25,10 @@ class Module:
             raise ValueError(f"'{name}' is not a valid module name: it must be a Python identifier.")
         self._name = name or naming.to_snake_case(type(self).__name__)
         self._name_scope = naming.name_scope(self._name)
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        completion.completed(self)
 
     name = property(lambda self: getattr(self, "_name", naming.to_snake_case(type(self).__name__)))
     name_scope = property(lambda self: self._name_scope)

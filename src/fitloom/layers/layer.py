@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from fitloom import constraints, engine, initializers, regularizers
-from fitloom.base import dtypes, naming, nest, registry
+from fitloom.base import completion, dtypes, naming, nest, registry
 from fitloom.layers import call_signature, dtype_policy, tracking
 from fitloom.layers.call_context import STRUCTURE, context
 from fitloom.layers.call_signature import is_tensor
@@ -40,6 +40,7 @@ def _guarded_build(build):
         self.built = True
         STRUCTURE.changed(self)
         self._lock_state()
+        completion.completed(self)
 
     guarded._guarded = True
     return guarded
@@ -125,6 +126,8 @@ class Layer(LayerCalls):
         if self._own_class and name[0] != "_" and state.get("built"):
             STRUCTURE.changed(self)
         super().__setattr__(name, value)
+        if completion.USED:
+            completion.completed(self)
 
     def __delattr__(self, name):
         value = self.__dict__.get(name)
@@ -135,7 +138,8 @@ class Layer(LayerCalls):
         super().__delattr__(name)
 
     def __getstate__(self):
-        dropped = ("_replay", "_plain", "_collected", "_programs", "_checked_aval", "_signature")
+        dropped = ("_replay", "_plain", "_collected", "_programs", "_checked_aval", "_signature",
+                   "_told_when_completed")
         state = {name: value for name, value in self.__dict__.items() if name not in dropped}
         return {**state, "_checked_aval": None, "_losses": []}
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fitloom import ops
-from fitloom.base import registry, serialization
+from fitloom.base import completion, registry, serialization
 from fitloom.optimizers.lookup import get
 from fitloom.optimizers.optimizer import Optimizer
 
@@ -68,6 +68,7 @@ class LossScaleOptimizer(Optimizer):
             return
         super().build(variables)
         self.inner_optimizer.build(variables)
+        completion.completed(self)
 
     @property
     def variables(self):

@@ -4,7 +4,7 @@ import collections.abc
 import re
 
 from fitloom import ops
-from fitloom.base import registry, serialization
+from fitloom.base import completion, registry, serialization
 from fitloom.optimizers.lookup import get
 from fitloom.optimizers.optimizer import Optimizer
 
@@ -142,6 +142,7 @@ class MultiOptimizer(Optimizer):
             counts[k].append(variable)
         for optimizer, own in zip(self._optimizers, counts + [[]] * len(self._optimizers)):
             optimizer.build(own)
+        completion.completed(self)
 
     @property
     def optimizers(self):

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from fitloom import engine, initializers, ops
-from fitloom.base import config, naming, serialization
+from fitloom.base import completion, config, naming, serialization
 from fitloom.engine.placement import slots_of
 from fitloom.optimizers.arguments import check_rate, flat_name
 from fitloom.optimizers.schedules import BuiltinSchedule, LearningRateSchedule
@@ -61,6 +61,7 @@ class State:
         # (update.small_together). Iterations and learning rate stay alone.
         by_slot = [self._variables[p] for column in zip(*self._slot_positions) for p in column]
         engine.pack(by_slot, most=10_000)
+        completion.completed(self)
 
     def _build_slots(self, variables):
         if self.use_ema:
