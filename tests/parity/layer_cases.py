@@ -83,6 +83,8 @@ CASES = [
     ("GlobalAveragePooling3D", {"keepdims": True}, (2, 3, 4, 3, 2), {}),
     ("AdaptiveAveragePooling1D", {"output_size": 3}, (2, 7, 3), {}),
     ("AdaptiveAveragePooling2D", {"output_size": (3, 2)}, (2, 7, 6, 3), {}),
+    ("AdaptiveAveragePooling3D", {"output_size": (2, 3, 1)}, (2, 4, 5, 3, 2), {}),
+    ("AdaptiveMaxPooling1D", {"output_size": 3}, (2, 7, 3), {}),
     ("AdaptiveMaxPooling2D", {"output_size": 3, **FIRST}, (2, 3, 7, 6), {}),
     ("AdaptiveMaxPooling3D", {"output_size": 2}, (2, 4, 5, 3, 2), {}),
     ("ZeroPadding1D", {"padding": (1, 2)}, (2, 4, 3), {}),

@@ -61,7 +61,7 @@ def circle(y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal
     if labels.shape[0] != rows or reference_labels.shape[0] != columns:
         raise ValueError(f"circle expected one label for each embedding, but received {labels.shape[0]} labels for "
                          f"{rows} embeddings and {reference_labels.shape[0]} for {columns} reference embeddings.")
-    distance = 1.0 - ops.matmul(y_pred, references, transpose_b=True)
+    distance = ops.maximum(1.0 - ops.matmul(y_pred, references, transpose_b=True), 0.0)
     same = ops.equal(labels, ops.transpose(reference_labels))
     different = ops.logical_not(same)
     if remove_diagonal:
