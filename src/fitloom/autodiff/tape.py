@@ -78,11 +78,11 @@ class GradientTape:
             CONTEXT.trace = self.trace                       # an older tape is entered again: go on in its trace
             return self.trace
         if not trace.closed and self.trace is not trace and not trace.nested and (
-                trace.dirty or trace.finished or trace.tapes or trace.eager != eager):
+                trace.wrote or trace.finished or trace.tapes or trace.eager != eager):
             if trace.applied is not None:
                 owner, node = trace.applied
                 owner._run_at_once = node is trace.node      # nothing was recorded after the update
-            elif trace.dirty and CONTEXT.applied is not None:
+            elif trace.wrote and CONTEXT.applied is not None:
                 CONTEXT.applied._run_at_once = False         # something was: next time wait for it
             CONTEXT.applied = None
             trace.flush(detach=True)
@@ -202,15 +202,17 @@ class GradientTape:
         """The same call at the same node as before: the same instruction, with nothing looked up."""
         if trace.inline or trace is not CONTEXT.trace or trace.node.gradients is None or target.__class__ is not Tensor:
             return None
-        segments, slot, known, stores, instruction, following = trace.node.gradients
+        segments, slot, known, ledger, stores, instruction, following = trace.node.gradients
         if segments != self.segments or self.recording or target.trace is not trace or target.slot != slot \
                 or len(sources) != len(known) or not all(map(is_, sources, known)) or not self.automatic \
                 or self.watched or trace.eager:
             return None
-        opened = trace.opened
-        for store, leaf in stores:
-            if opened.get(store) != leaf:
-                return None
+        if trace.ledger is None:
+            for store, leaf in stores:
+                if trace.opened.get(store) != leaf:
+                    return None
+        elif trace.ledger is not ledger:
+            return None
         n = trace.n
         self.consumed = not self.persistent
         trace.finished, trace.node = True, following
@@ -243,6 +245,7 @@ class GradientTape:
         cotangents = [c if c is None or isinstance(c, Tensor) else convert_to_tensor(c, dtype_hint=t.dtype)
                       for c, t in zip(cotangents, targets)]
         segments = tuple(self.segments) + (((self.start, trace.n),) if self.recording else ())
+        ledger = trace.ledger
         target_slots = tuple(trace.slot(t) for t in targets)
         cotangent_slots = tuple(None if c is None else trace.slot(c) for c in cotangents)
         groups = tuple([self._source(trace, v) for v in flat])
@@ -269,8 +272,10 @@ class GradientTape:
                     and not self.recording and output_gradients is None and jacobian is None \
                     and target.__class__ is Tensor and trace.node.depth == node.depth + 1:
                 stores = dict.fromkeys(v.store for v in flat)
-                node.gradients = (list(segments), target_slots[0], tuple(flat),
+                node.gradients = (list(segments), target_slots[0], tuple(flat), ledger,
                                   [(s, trace.opened[s]) for s in stores], instruction, trace.node)
+        if ledger is not None and trace.ledger is None and not trace.eager and ledger.describes(trace):
+            trace.settle(ledger)
         if not all(connected):
             given = iter(results)
             results = [next(given) if c else Tensor(np.zeros(self._zero_shape(v, targets, jacobian), v.aval.dtype))

@@ -270,7 +270,7 @@ def optimizer_applied(owner):
 def next_element():
     """A dataset hands out its next element: pending training steps start here."""
     trace = CONTEXT.trace
-    if not trace.closed and not trace.inline and trace.dirty and not trace.nested:
+    if not trace.closed and not trace.inline and trace.wrote and not trace.nested:
         trace.flush()
 
 

@@ -33,6 +33,7 @@ class InlineTrace:
                  "slots", "tensors", "tapes", "nested", "finished", "pending_writes", "leaf_count", "capture",
                  "captured", "outer_traces", "__weakref__", "_entries", "entered")
     inline = True
+    ledger = None
     closed = False
     eager = False
 

@@ -20,7 +20,7 @@ from fitloom.engine.instruction import Instruction, Op
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.store import LAYOUT
 from fitloom.engine.tensor import Tensor, pending
-from fitloom.engine.trace import Trace, forget_instruction
+from fitloom.engine.trace import Ledger, Trace, forget_instruction
 
 
 class Layout:
@@ -45,8 +45,8 @@ class Memo:
     has to be looked up variable by variable.
     """
 
-    __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "written", "write_slots",
-                 "write_stores", "seeds")
+    __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "end", "written",
+                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain")
 
 
 class Procedure(Op):
@@ -181,6 +181,61 @@ class Bound:
 
     def __call__(self, inputs):
         """Record with input tensors (a sequence); return the result structure."""
+        results = self.replay(inputs)
+        return self._record(inputs) if results is MISSED else results
+
+    def replay(self, inputs):
+        """Do the same as the last time at this place of a known path; MISSED if anything differs.
+
+        This is what a step of a training loop consists of, so it looks nothing up that the place determines.
+        """
+        trace = CONTEXT.trace
+        if trace.ledger is None or SETTINGS.eager or CONTEXT.eager:
+            return MISSED
+        with LOCK:
+            ledger = trace.ledger
+            memo = ledger and trace.node.memos.get(self)
+            if not memo or memo.before is not ledger or len(inputs) != len(memo.inputs):
+                return MISSED
+            leaves = trace.leaves
+            for value, slot, a in zip(inputs, memo.inputs, memo.avals):
+                if value.__class__ is not Tensor or value.aval is not a:
+                    return MISSED
+                if value.trace is trace:
+                    if value.slot != slot:
+                        return MISSED
+                elif slot == -len(leaves) - 1 and value not in trace.tensors:
+                    leaves.append(value.array)
+                    trace.tensors[value] = slot
+                elif trace.tensors.get(value) != slot:
+                    return MISSED
+            if memo.epoch != LAYOUT.epoch or memo.leaves != len(leaves) \
+                    or memo.seeds is not None and memo.seeds != len(trace.ints):
+                return MISSED
+            values = []
+            for store, _ in memo.new:
+                value = store.value
+                if store.writer is not None or value.__class__ is np.ndarray:
+                    return MISSED
+                values.append(value)
+            leaves += values
+            if memo.seeds is not None:
+                trace.draw()
+            for store in memo.write_stores:
+                store.writer = trace
+            start, trace.node, trace.ledger, trace.n = trace.n, memo.next, memo.after, memo.end
+            if memo.plain:
+                result = pending(trace, start, memo.outputs[0])
+                trace.outs.append(result)
+                return result
+            results = []
+            for a in memo.outputs:
+                results.append(pending(trace, start, a))
+                start += 1
+            trace.outs += results
+            return _assemble(memo.instruction.layout, results)
+
+    def _record(self, inputs):
         trace = CONTEXT.trace
         if trace.inline or SETTINGS.eager or CONTEXT.eager:
             return self.procedure._as_python(inputs, self.attributes)
@@ -205,29 +260,27 @@ class Bound:
                     slots.append(trace.slot(value))
                 avals.append(value.aval)
             memo = node.memos.get(self)
-            if memo is None or memo.inputs != slots or memo.avals != avals or memo.epoch != LAYOUT.epoch \
-                    or not _replay_inputs(memo, trace):
+            if memo is None or trace.ledger is not None or memo.inputs != slots or memo.avals != avals \
+                    or memo.epoch != LAYOUT.epoch or not _replay_inputs(memo, trace):
                 return self._record_anew(trace, node, slots, avals, inputs)
             trace.node = memo.next
-            instruction, start = memo.instruction, trace.n
-            trace.n = start + len(instruction.outputs)
+            start = trace.n
+            trace.n = start + len(memo.instruction.outputs)
             if memo.written:
                 trace.write(memo.written, memo.start, memo.write_stores, memo.write_slots)
-            outputs, results = instruction.outputs, []
-            for q in range(instruction.results):
-                results.append(pending(trace, start + q, outputs[q]))
+            results = [pending(trace, slot, a) for slot, a in enumerate(memo.outputs, start)]
             trace.outs += results
-            return results[0] if instruction.layout.structure is None and not instruction.layout.masks \
-                and results else _assemble(instruction.layout, results)
+            return results[0] if memo.plain else _assemble(memo.instruction.layout, results)
 
     def _record_anew(self, trace, node, slots, avals, given):
         instruction = self.procedure.instruction(tuple(avals), self.attributes)
-        if trace.closed or (trace.dirty and instruction.layout.written and trace.settles(instruction.layout.written)):
+        layout = instruction.layout
+        if trace.closed or (trace.wrote and layout.written and trace.settles(layout.written)):
             return self(given)       # tracing the body read a pending value, or a variable would be written twice
         memo, inputs = Memo(), list(slots)
-        memo.inputs, memo.avals, memo.epoch = inputs, list(avals), LAYOUT.epoch
-        layout = instruction.layout
-        before = dict(trace.opened)
+        memo.inputs, memo.avals, memo.epoch, memo.leaves = inputs, list(avals), LAYOUT.epoch, len(trace.leaves)
+        memo.before = trace.ledger
+        before = dict(trace.opened)                     # from here on with books of its own
         slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
         memo.stores, memo.new = [], []
         for store in dict.fromkeys(v.store for v in layout.variables):
@@ -236,16 +289,30 @@ class Bound:
         if layout.seeded:
             slots.append(trace.draw())
         memo.start, memo.instruction = trace.n + instruction.results, instruction
+        memo.outputs = instruction.outputs[:instruction.results]
+        memo.plain = layout.structure is None and not layout.masks and len(memo.outputs) == 1
         results = trace.emit(instruction, tuple(slots))
-        memo.next = trace.node
+        memo.next, memo.end = trace.node, trace.n
         memo.written = layout.written
         memo.write_slots = dict(zip(layout.written, range(memo.start, memo.start + len(layout.written))))
         memo.write_stores = tuple(dict.fromkeys(v.store for v in layout.written))
         if memo.written:
             trace.write(memo.written, memo.start, memo.write_stores)
         if not trace.eager and memo.next.depth == node.depth + 1 and not layout.captures:
-            node.memos[self] = memo
+            self._remember(trace, node, memo)
         return _assemble(layout, results)
+
+    def _remember(self, trace, node, memo):
+        known = node.memos.get(self)
+        memo.after = known.after if known is not None else None
+        if memo.before is not None:
+            if memo.after is None or not memo.after.describes(trace):
+                memo.after = memo.before if memo.before.describes(trace) else Ledger(trace)
+            trace.settle(memo.after)
+        node.memos[self] = memo
+
+
+MISSED = object()          # a replay found something that differs
 
 
 class Block(Procedure):

@@ -16,7 +16,7 @@ PACK_BYTES = 16384     # live float32 results up to this size leave the program 
 class Program:
     """Leaves in; written stores, big live results and one buffer of small live results out."""
 
-    __slots__ = ("placement", "rows", "leaf_count", "written", "call", "donated", "order", "where", "floats", "float_vector", "float_count",
+    __slots__ = ("placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order", "where", "floats", "float_vector", "float_count",
                  "int_count")
 
     def __init__(self, trace, live, keep, placement=None):
@@ -37,6 +37,7 @@ class Program:
             offset += avals[slot].size
         committed = {v.store for variables, _ in trace.log[:trace.committed] for v in variables}
         self.donated = () if keep else tuple(j for j in self.written if trace.holders[j] not in committed)
+        self.donatable = [j if j in self.donated else None for j in self.written]
         parts = [[trace.where(m) for m in store.members] for store in trace.dirty]
         packed = [store.layout is not None for store in trace.dirty]
         self.call = jax.jit(self._lower(trace, parts, packed, big, small), donate_argnums=self.donated)
@@ -80,17 +81,15 @@ class Program:
             return results
         return step
 
-    def __call__(self, trace, alive):
-        """Run on the trace's leaves; write the stores and the live tensors."""
+    def __call__(self, trace, alive, stores):
+        """Run on the trace's leaves; write the `stores` that wait for a value, and the live tensors."""
         STATISTICS["flushes"] += 1
-        arguments, holders = trace.leaves, trace.holders
-        if self.donated or self.float_count or self.int_count or self.rows:
-            arguments = list(arguments)
+        arguments = list(trace.leaves)
         for j in self.rows:                      # several devices: batches are split over them
             arguments[j] = self.placement.rows(arguments[j])
         others = traces_of_other_threads()
-        for j in self.donated:
-            if holders[j].escaped or others and any(holders[j] in t.opened for t in others):
+        for store, j in zip(stores, self.donatable):
+            if j is not None and (store.escaped or others and any(store in t.opened for t in others)):
                 # someone may still see the old value
                 arguments[j] = jnp.array(arguments[j], copy=True)
                 STATISTICS["donated_copies"] += 1
@@ -101,9 +100,8 @@ class Program:
         if self.int_count:
             arguments.append(np.array(trace.ints, np.int64))
         results = self.call(*arguments)
-        for array, j in zip(results, self.written):
-            holders[j].value = array
-            holders[j].escaped = False
+        for array, store in zip(results, stores):
+            store.value, store.escaped = array, False
         if alive:
             base, order = len(self.written), self.order
             packed = PackedResults(results[-1], self.where) if self.where else None

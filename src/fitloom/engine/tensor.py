@@ -27,7 +27,7 @@ class Tensor:
 
     def __init__(self, value):
         """Wrap a jax array, tracer, or a NumPy array that nobody else will change."""
-        self._value, self.trace, self.slot, self.aval = value, None, 0, aval_of(value)
+        self._value, self.trace, self.slot, self.aval, self._keras_mask = value, None, 0, aval_of(value), None
 
     @property
     def array(self):
@@ -53,6 +53,7 @@ class Tensor:
     ndim = property(lambda self: len(self.aval.shape))
     name = property(lambda self: "Tensor")
     is_symbolic = property(lambda self: isinstance(self.array, jax.core.Tracer))
+    pending = property(lambda self: self._value is None, doc="Whether the work that gives the value has not run yet.")
 
     @property
     def device(self):
@@ -212,7 +213,7 @@ class Reference:
 def pending(trace, slot, of):
     """Make the tensor that stands for a slot of a trace."""
     tensor = Tensor.__new__(Tensor)
-    tensor._value, tensor.trace, tensor.slot, tensor.aval = None, trace, slot, of
+    tensor._value, tensor.trace, tensor.slot, tensor.aval, tensor._keras_mask = None, trace, slot, of, None
     return tensor
 
 
@@ -221,7 +222,7 @@ def _unflatten(_, children):
     if child.__class__ is Tensor:
         return child
     tensor = Tensor.__new__(Tensor)
-    tensor._value, tensor.trace, tensor.slot = child, None, 0
+    tensor._value, tensor.trace, tensor.slot, tensor._keras_mask = child, None, 0, None
     tensor.aval = aval_of(child) if hasattr(child, "dtype") and hasattr(child, "shape") else None
     return tensor
 

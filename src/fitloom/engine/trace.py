@@ -28,11 +28,12 @@ _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 class Node:
     """A trace so far. The same entries from the root lead to the same node."""
 
-    __slots__ = ("parent", "entry", "start", "next", "programs", "memos", "gradients", "depth", "line", "__weakref__")
+    __slots__ = ("parent", "entry", "start", "next", "programs", "ready", "memos", "gradients", "depth", "line",
+                 "__weakref__")
 
     def __init__(self, parent, entry, start, line):
         self.parent, self.entry, self.start, self.line = parent, entry, start, line
-        self.next, self.programs, self.memos, self.gradients = {}, {}, {}, None
+        self.next, self.programs, self.ready, self.memos, self.gradients = {}, {}, {}, {}, None
         self.depth = 0 if parent is None else parent.depth + 1
 
     def entries(self):
@@ -75,32 +76,88 @@ def forget_instruction(instruction):
                 del parent.memos[key]               # a memo holds the variables of its procedure
 
 
-class Trace:
-    """Work of one thread that was recorded and has not run, or has run but may still be differentiated."""
+class Ledger:
+    """What a trace knows of variables at one point of a path it has gone before.
 
-    __slots__ = ("node", "n", "outs", "leaves", "holders", "layouts", "slots", "tensors", "floats", "ints", "log",
-                 "dirty", "committed", "tapes", "closed", "eager", "values", "more", "finished", "applied", "nested",
-                 "opened", "late", "alive_seen", "__weakref__")
+    All traces that come there share it, so a loop's later steps keep no books of their own.
+    """
+
+    __slots__ = ("opened", "layouts", "slots", "log", "dirty")
+
+    def __init__(self, trace=None):
+        if trace is None:
+            self.opened, self.layouts, self.slots, self.log, self.dirty = {}, (), {}, (), ()
+        else:
+            trace.where(None)
+            self.opened, self.layouts, self.slots = dict(trace.opened), tuple(trace.layouts), dict(trace.slots)
+            self.log, self.dirty = tuple(trace.log), tuple(trace.dirty)
+
+    def describes(self, trace):
+        """Whether the trace's own books say the same."""
+        return self.opened == trace.opened and self.dirty == tuple(trace.dirty) and len(self.log) == len(trace.log) \
+            and all(mine is its and at == start for (mine, at), (its, start) in zip(self.log, trace.log))
+
+
+_EMPTY = Ledger()
+_BOOKS = ("holders", "layouts", "slots", "late", "opened", "log", "dirty")
+
+
+class Trace:
+    """Work of one thread that was recorded and has not run, or has run but may still be differentiated.
+
+    While it follows a known path its books are the `ledger` of the place where it is; the first step off the path
+    gives it books of its own.
+    """
+
+    __slots__ = ("node", "n", "outs", "leaves", "tensors", "floats", "ints", "committed", "tapes", "closed", "eager",
+                 "values", "more", "finished", "applied", "nested", "ledger", *_BOOKS, "__weakref__")
     inline = False
     recording = True
     parent = None
 
     def __init__(self, eager=False):
-        self.node, self.n, self.outs = TRIE.root, 0, []
-        self.leaves, self.holders, self.layouts = [], [], []   # inputs, the stores they come from, packed layouts
-        self.slots, self.late, self.opened = {}, [], {}        # variable -> slot; not merged yet; store -> leaf
+        self.node, self.n, self.outs, self.leaves = TRIE.root, 0, [], []
         self.tensors, self.floats, self.ints = {}, [], []      # foreign tensor -> slot; Python numbers
-        self.log, self.dirty, self.committed = [], {}, 0       # assignments; stores to write at the flush
         self.tapes, self.nested, self.finished = [], 0, False  # weak references to tapes; how many are entered
-        self.closed, self.applied = False, None
-        self.eager, self.values, self.more = eager, ({} if eager else None), []
+        self.ledger, self.committed, self.closed, self.applied = _EMPTY, 0, False, None
+        self.eager, self.values, self.more = eager, None, ()
+        if eager:
+            self.values, self.more = {}, []
+            self.keep_books()
+
+    def __getattr__(self, name):
+        if name not in _BOOKS or self.ledger is None:
+            raise AttributeError(f"Trace has no attribute {name!r}.")
+        self.keep_books()
+        return getattr(self, name)
+
+    def keep_books(self):
+        """Leave the known path: from here on the trace has books of its own."""
+        ledger, self.ledger = self.ledger, None
+        self.opened, self.layouts, self.slots = dict(ledger.opened), list(ledger.layouts), dict(ledger.slots)
+        self.late = []                                         # slots that are not merged yet
+        self.log, self.dirty = list(ledger.log), dict.fromkeys(ledger.dirty, True)   # assignments; stores to write
+        self.holders = [None] * len(self.leaves)               # the stores that leaves come from
+        for store, leaf in ledger.opened.items():
+            self.holders[-leaf - 1] = store
+
+    def settle(self, ledger):
+        """Return to a ledger that says what the books say."""
+        self.ledger = ledger
+        del self.holders, self.layouts, self.slots, self.late, self.opened, self.log, self.dirty
+
+    @property
+    def wrote(self):
+        """Whether a store waits for its value."""
+        return bool(self.dirty if self.ledger is None else self.ledger.dirty)
 
     # -- inputs
 
     def leaf(self, value, holder=None):
         """Add an input; return its slot."""
+        if holder is not None or self.ledger is None:
+            self.holders.append(holder)
         self.leaves.append(value)
-        self.holders.append(holder)
         return -len(self.leaves)
 
     def tensor(self, tensor):
@@ -128,6 +185,8 @@ class Trace:
 
     def where(self, variable):
         """Return the current slot of a variable, or None when it is not open here."""
+        if self.ledger is not None:
+            return self.ledger.slots.get(variable)
         if self.late:
             for slots in self.late:
                 self.slots.update(slots)
@@ -218,7 +277,7 @@ class Trace:
 
         A loop that assigns without a tape would otherwise grow into one long program.
         """
-        if not self.dirty or self.nested:
+        if not self.wrote or self.nested:
             return False
         written = {id(v) for earlier, _ in self.log for v in earlier}
         if not any(id(v) in written for v in variables) or self.live_tapes():
@@ -245,17 +304,19 @@ class Trace:
 
     def entries(self):
         """Return all entries recorded so far."""
-        return self.node.entries() + self.more
+        return self.node.entries() + list(self.more)
 
     # -- running
 
     def live_tapes(self):
         """Return the tapes that may still ask for a gradient through this trace."""
-        return [t for t in (reference() for reference in self.tapes) if t is not None and not t.consumed]
+        return [t for t in [reference() for reference in self.tapes] if t is not None and not t.consumed]
 
     def go_eager(self):
         """Run what is recorded one operation at a time, and go on that way."""
-        self.values, entries = {}, self.entries()
+        if self.ledger is not None:
+            self.keep_books()
+        self.values, self.more, entries = {}, [], self.entries()
         for instruction, slots, start in entries:
             arrays = execute(instruction, [self.fetch(k) for k in slots])
             self.values.update(enumerate(arrays, start))
@@ -301,24 +362,20 @@ class Trace:
 
     def _flush(self, detach):
         keep = bool(self.tapes) and bool(self.live_tapes())
+        ledger = self.ledger
+        dirty = self.dirty if ledger is None else ledger.dirty
         try:
             if self.eager:
                 self._commit_eager()
             else:
                 alive = [t for t in self.outs if _references(t) > _UNSEEN and t._value is None]
-                if alive or self.dirty:
-                    live = tuple([t.slot for t in alive])
-                    placement = placement_of(self.holders) if Placement.used else None
-                    key = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints), placement)
-                    program = self.node.programs.get(key)
-                    if program is None:
-                        program = self.node.programs[key] = Program(self, live, keep, placement)
-                    program(self, alive)
+                if alive or dirty:
+                    self._program(tuple([t.slot for t in alive]), keep, ledger)(self, alive, dirty)
         except BaseException:                     # nothing was written: variables keep their old values
             self.tapes, keep = (), False
             raise
         finally:
-            for store in self.dirty:
+            for store in dirty:
                 store.writer = None
             if not keep:
                 self.close()
@@ -330,11 +387,25 @@ class Trace:
                 if CONTEXT.trace is self:
                     CONTEXT.trace = CLOSED
 
+    def _program(self, live, keep, ledger):
+        node, key = self.node, (live, keep, ledger)
+        program = None if ledger is None else node.ready.get(key)
+        if program is None:
+            placement = placement_of(self.holders) if Placement.used else None
+            full = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints), placement)
+            program = node.programs.get(full)
+            if program is None:
+                program = node.programs[full] = Program(self, live, keep, placement)
+            if ledger is not None:
+                node.ready[key] = program
+                self.settle(ledger)
+        return program
+
     def close(self):
         """Forget everything: the values are where they belong."""
-        self.closed = True
+        self.closed, self.ledger = True, None
         self.outs = self.leaves = self.slots = self.holders = self.log = self.values = self.tensors = None
-        self.tapes, self.opened, self.late = (), (), None
+        self.tapes = self.opened = self.late = self.dirty = self.layouts = ()
         if CONTEXT.trace is self:
             CONTEXT.trace = CLOSED
 
