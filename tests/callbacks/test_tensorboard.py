@@ -6,7 +6,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 import fitloom as tf
-from fitloom.monitor.event_file import histogram_rows
 
 keras = tf.keras
 X = np.random.default_rng(0).random((32, 4), np.float32)
@@ -31,7 +30,11 @@ def read(folder):
 def scalars(folder):
     found = read(folder)
     return {tag: [(event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in found.Tensors(tag)]
-            for tag in found.Tags()["tensors"] if tensor_util.make_ndarray(found.Tensors(tag)[0].tensor_proto).ndim == 0}
+            for tag in found.Tags()["tensors"] if plugin(found, tag) == "scalars"}
+
+
+def plugin(found, tag):
+    return found.SummaryMetadata(tag).plugin_data.plugin_name
 
 
 def test_scalars_of_train_and_validation(tmp_path):
@@ -79,15 +82,49 @@ def test_embeddings(tmp_path):
     assert np.loadtxt(tmp_path / "words_embedding.tsv").shape == (5, 2)
 
 
+def test_unknown_name_in_embeddings_metadata(tmp_path):
+    model = keras.Sequential([keras.layers.Embedding(5, 2, name="words"), keras.layers.GlobalAveragePooling1D(),
+                              keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="Did you mean 'words'"):
+        fit(tmp_path, model=model, embeddings_freq=1, embeddings_metadata={"word": "words.tsv"})
+
+
+# (step, tag, plugin) of the records that tf.keras (TensorFlow 2.21, Keras 3.15) writes for two epochs of four batches
+# with histogram_freq=1, write_images=True, write_steps_per_second=True, update_freq=1 and a validation set.
+KERAS_TRAIN = [(0, "keras", "graph_keras_model")] + [
+    (1 + step, f"batch_{name}", "scalars") for step in range(8) for name in ("steps_per_second", "loss", "mae")] + [
+    (epoch, f"epoch_{name}", "scalars") for epoch in range(2)
+    for name in ("loss", "mae", "learning_rate", "steps_per_second")] + [
+    (epoch, f"sequential/{name}", "histograms" if name.endswith("histogram") else "images")
+    for epoch in range(2) for name in ("first/kernel/histogram", "first/kernel/image", "first/bias/histogram",
+                                       "first/bias/image", "out/kernel/histogram", "out/kernel/image",
+                                       "out/bias/histogram")]
+KERAS_VALIDATION = [(step, tag, "scalars") for step, tag in [
+    (4, "evaluation_loss_vs_iterations"), (4, "evaluation_mae_vs_iterations"), (0, "epoch_loss"), (0, "epoch_mae"),
+    (8, "evaluation_loss_vs_iterations"), (8, "evaluation_mae_vs_iterations"), (1, "epoch_loss"), (1, "epoch_mae")]]
+
+
+def test_tags_steps_and_plugins_are_those_of_keras(tmp_path):
+    keras.utils.clear_session()
+    fit(tmp_path, histogram_freq=1, write_images=True, write_steps_per_second=True, update_freq=1)
+    for run, expected in (("train", KERAS_TRAIN), ("validation", KERAS_VALIDATION)):
+        found = read(tmp_path / run)
+        records = [(event.step, tag, plugin(found, tag)) for tag in found.Tags()["tensors"]
+                   for event in found.Tensors(tag)]
+        assert sorted(records) == sorted(expected)
+
+
+def test_hparams_callback(tmp_path):
+    hp = tf.summary.hparams
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, callbacks=[hp.KerasCallback(str(tmp_path), {"units": 3, hp.HParam("rate"): 0.5})])
+    tags = read(tmp_path).Tags()["tensors"]
+    assert tags == ["_hparams_/session_start_info", "_hparams_/session_end_info"]
+
+
 @pytest.mark.parametrize("settings", [dict(update_freq="often"), dict(update_freq=0), dict(profile_batch=(3, 2)),
                                       dict(profile_batch=-1)])
 def test_refuses(settings):
     with pytest.raises(ValueError):
         keras.callbacks.TensorBoard("unused", **settings)
-
-
-def test_histogram_rows():
-    rows = histogram_rows([0.0, 1.0, 1.0, np.nan], 4)
-    assert rows[:, 2].tolist() == [1, 0, 0, 2] and rows[0, 0] == 0 and rows[-1, 1] == 1
-    assert histogram_rows([2.0, 2.0], 4)[-1].tolist() == [1.5, 2.5, 2.0]
-    assert histogram_rows([np.nan], 4).sum() == 0

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorBoard callback."""
+"""The TensorBoard callback, and the one that notes hyperparameters."""
 import os
 import time
 import warnings
 
 import numpy as np
 
-from fitloom.base import nest
+from fitloom import engine
+from fitloom.base import errors, nest
 from fitloom.callbacks.callback import Callback
 from fitloom.callbacks.monitoring import learning_rate
-from fitloom.monitor import EventFile
+from fitloom.monitor import EventFile, histograms, profiling
 
 
 class TensorBoard(Callback):
@@ -20,14 +21,17 @@ class TensorBoard(Callback):
 
     Args:
         log_dir: folder of the logs.
-        histogram_freq: every how many epochs histograms of the weights are written; 0 never.
-        write_graph: write the graph of layers (functional and Sequential models; others have none to show).
+        histogram_freq: every how many epochs histograms of the weights are written (counted on the device); 0 never.
+        write_graph: write the graph of layers (functional and Sequential models; others have none to show), and the
+            model's configuration, which is the conceptual graph.
         write_images: with `histogram_freq`, also write the weights as images.
         write_steps_per_second: also write 'epoch_steps_per_second'.
         update_freq: 'epoch', 'batch' or a number of batches between two batch records.
         profile_batch: a batch number or a pair (first, last) of which a profile is taken; 0 none.
         embeddings_freq: every how many epochs the weights of Embedding layers are written for the projector.
         embeddings_metadata: dict of layer name -> metadata file name, or one file name for all.
+
+    Records are written by a thread: the loop never waits for the disk.
 
     Source: keras.io/api/callbacks/tensorboard.
     """
@@ -63,8 +67,13 @@ class TensorBoard(Callback):
 
     def _write_graph(self):
         nodes = graph_nodes(self.model)
-        if nodes:
-            self._file(self._train_dir).graph(nodes)
+        if nodes and self.model.built:
+            file = self._file(self._train_dir)
+            file.graph(nodes)
+            try:
+                file.keras_model(self.model.to_json())
+            except (NotImplementedError, TypeError, ValueError, AttributeError):
+                pass                         # a layer of the user's that has no configuration
         elif not self.model.built:
             self._graph_later = True
 
@@ -84,7 +93,6 @@ class TensorBoard(Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._last_profiled and self._step + 1 == self._first_profiled:
-            from fitloom.monitor import profiling
             profiling.start(self.log_dir)
             self._profiling = True
         self._batch_start = time.perf_counter()
@@ -107,7 +115,6 @@ class TensorBoard(Callback):
                     file.scalar(f"batch_{name}", value, self._step)
 
     def _stop_profile(self):
-        from fitloom.monitor import profiling
         profiling.stop()
         self._profiling = False
 
@@ -147,34 +154,65 @@ class TensorBoard(Callback):
 
     def _write_weights(self, epoch):
         file = self._file(self._train_dir)
-        for layer in self.model.layers:
-            for weight in layer.weights:
-                values = np.asarray(weight.numpy(), np.float64 if weight.dtype == "float64" else np.float32)
-                name = weight.path.replace(":", "_")
-                file.histogram(f"{name}/histogram", values, epoch)
-                if self.write_images:
-                    images = weight_images(values)
-                    if images is not None:
-                        file.image(f"{name}/image", images, epoch)
+        weights = [weight for layer in self.model.layers for weight in layer.weights]
+        weights = [weight for weight in weights if np.dtype(weight.dtype).kind != "O"]
+        # the arrays stay on the device; 30 rows of each come back, when the thread asks for them
+        for weight, rows in zip(weights, histograms.rows_on_device(engine.unwrap(weights))):
+            name = weight.path.replace(":", "_")
+            file.histogram_of_rows(f"{name}/histogram", rows, epoch)
+            images = weight_images(np.asarray(weight.numpy(), np.float32)) if self.write_images else None
+            if images is not None:
+                file.image(f"{name}/image", images, epoch)
 
     def _write_embeddings(self, epoch):
+        layers = [layer for layer in self.model._flatten_layers() if type(layer).__name__ == "Embedding"]
+        if not layers:
+            warnings.warn("TensorBoard(embeddings_freq=...) found no Embedding layer in the model.", stacklevel=2)
+            return
+        given = self.embeddings_metadata
+        if isinstance(given, dict):
+            names = [layer.name for layer in layers]
+            for name in given:
+                if name not in names:
+                    raise errors.unknown_name("Embedding layer in embeddings_metadata", name, names)
         lines = []
-        for layer in self.model.layers:
-            if type(layer).__name__ != "Embedding" or not layer.weights:
-                continue
-            table = layer.weights[0].numpy()
-            path = os.path.join(self.log_dir, f"{layer.name}_embedding.tsv")
-            np.savetxt(path, table, fmt="%.6g", delimiter="\t")
-            lines += ["embeddings {", f'  tensor_name: "{layer.name}"', f'  tensor_path: "{os.path.basename(path)}"']
-            given = self.embeddings_metadata
+        for layer in layers:
+            table, path = layer.weights[0].numpy(), f"{layer.name}_embedding.tsv"
+            np.savetxt(os.path.join(self.log_dir, path), np.asarray(table, np.float32), fmt="%.6g", delimiter="\t")
+            lines += ["embeddings {", f'  tensor_name: "{layer.name}"', f'  tensor_path: "{path}"']
             metadata = given.get(layer.name) if isinstance(given, dict) else given
             lines += [f'  metadata_path: "{metadata}"'] if metadata else []
             lines.append("}")
-        if lines:
-            with open(os.path.join(self.log_dir, "projector_config.pbtxt"), "w") as file:
-                file.write("\n".join(lines) + "\n")
-        else:
-            warnings.warn("TensorBoard(embeddings_freq=...) found no Embedding layer in the model.", stacklevel=2)
+        with open(os.path.join(self.log_dir, "projector_config.pbtxt"), "w") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+class HParamsCallback(Callback):
+    """Write the hyperparameters of a run, and that it ended (`hp.KerasCallback`).
+
+    Args:
+        writer: a SummaryWriter, or the run's folder.
+        hparams: dict of names or HParams to bools, numbers or strings.
+        trial_id: name of the set of hyperparameters; a hash of them by default.
+    """
+
+    def __init__(self, writer, hparams, trial_id=None):
+        from fitloom.monitor import hparams as plugin, summaries
+        super().__init__()
+        if writer is None:
+            raise TypeError("writer must be a SummaryWriter or the path of a folder, but received None.")
+        plugin.hparams_pb(hparams, trial_id=trial_id)                    # raises for what cannot be written
+        self._hparams, self._trial_id, self._plugin = dict(hparams), trial_id, plugin
+        self._writer = writer if hasattr(writer, "as_default") else summaries.create_file_writer(os.fspath(writer))
+
+    def on_train_begin(self, logs=None):
+        with self._writer.as_default():
+            self._plugin.hparams(self._hparams, trial_id=self._trial_id)
+
+    def on_train_end(self, logs=None):
+        with self._writer.as_default():
+            self._plugin.session_end()
+        self._writer.flush()
 
 
 def _profile_range(profile_batch):
@@ -189,7 +227,7 @@ def _profile_range(profile_batch):
 
 
 def weight_images(values):
-    """Return a weight as images (batch, height, width, 1) scaled to [0, 1], or None for a shape that is no picture."""
+    """Return a weight as images (batch, height, width, channels) scaled to [0, 1]; None for what is no picture."""
     values = np.squeeze(values)
     if values.ndim == 1:
         images = values.reshape(1, -1, 1, 1)
@@ -197,6 +235,8 @@ def weight_images(values):
         images = (values.T if values.shape[0] > values.shape[1] else values)[np.newaxis, :, :, np.newaxis]
     elif values.ndim == 3:
         images = np.transpose(values, (2, 0, 1))[..., np.newaxis]
+    elif values.ndim == 4 and values.shape[-1] in (1, 3, 4):
+        images = values
     else:
         return None
     low, high = float(images.min()), float(images.max())

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event files: histograms on the host and on the device, images, sounds, errors of the disk."""
+import io
+import wave
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+import fitloom as tf
+from fitloom import engine
+from fitloom.monitor import EventFile
+from fitloom.monitor.event_file import png, wav
+from fitloom.monitor.histograms import rows_of, rows_on_device
+
+
+def read(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {tag: [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in accumulator.Tensors(tag)]
+            for tag in accumulator.Tags()["tensors"]}
+
+
+def test_rows():
+    rows = rows_of([0.0, 1.0, 1.0, np.nan], 4)
+    assert rows[:, 2].tolist() == [1, 0, 0, 2] and rows[0, 0] == 0 and rows[-1, 1] == 1
+    assert rows_of([2.0, 2.0], 4)[-1].tolist() == [1.5, 2.5, 2.0]
+    assert rows_of([np.nan], 4).sum() == 0
+
+
+ARRAYS = [np.random.default_rng(0).normal(size=(37, 5)).astype("float32"), np.zeros(3, "float32"),
+          np.array([1.0, np.inf, np.nan, 2.0], "float32"), np.array([np.nan], "float32"), np.zeros((0, 2), "float32"),
+          np.arange(10), np.float32(3.0)]
+
+
+def test_rows_on_the_device_are_those_of_the_host():
+    for array, found in zip(ARRAYS, rows_on_device([engine.to_device(array) for array in ARRAYS])):
+        np.testing.assert_allclose(np.asarray(found), rows_of(array), rtol=1e-12, atol=1e-12)
+
+
+def test_values_are_taken_when_they_are_written(tmp_path):
+    file, values = EventFile(tmp_path), np.zeros(4)
+    file.histogram("h", values, 0)
+    values[:] = 7.0
+    file.flush(wait=True)
+    assert read(tmp_path)["h"][0][1][-1].tolist() == [-0.5, 0.5, 4.0]
+    file.close()
+
+
+def test_a_picture_and_a_sound_survive():
+    from PIL import Image
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(image)))), image)
+    clip = np.linspace(-1, 1, 50, dtype="float32").reshape(25, 2)
+    with wave.open(io.BytesIO(wav(clip, 8000))) as sound:
+        assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 2, 25)
+        found = np.frombuffer(sound.readframes(25), "<i2").reshape(25, 2) / 32767
+    np.testing.assert_allclose(found, clip, atol=1e-4)
+
+
+def test_an_error_of_the_disk_is_raised_by_the_next_call(tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    file = EventFile(tmp_path / "taken")
+    file.scalar("a", 1.0, 0)
+    with pytest.raises(OSError, match="could not be written"):
+        file.flush(wait=True)
+
+
+def test_refuses_what_is_no_image(tmp_path):
+    with pytest.raises(ValueError, match="received \\(2, 2\\)"):
+        EventFile(tmp_path).image("i", np.zeros((2, 2)), 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_made_before_something_is_written(tmp_path):
+    tf.summary.create_file_writer(str(tmp_path / "run")).close()
+    assert not (tmp_path / "run").exists()
