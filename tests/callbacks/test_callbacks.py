@@ -289,7 +289,7 @@ def test_backup_and_restore_is_bitwise(tmp_path, save_freq):
 def test_backup_falls_back_when_the_newest_is_damaged(tmp_path):
     with pytest.raises(InterruptedError):
         fit(model(), callbacks.BackupAndRestore(tmp_path / "b"), Crash(2, 0))
-    latest = tmp_path / "b" / "latest.npz"
+    latest = tmp_path / "b" / "newest.safetensors"
     content = bytearray(latest.read_bytes())
     content[len(content) // 2] ^= 0xFF
     latest.write_bytes(content[:-30])

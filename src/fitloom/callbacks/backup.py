@@ -1,93 +1,161 @@
 # SPDX-License-Identifier: Apache-2.0
 """Back up a run while it trains, and go on from the backup after a crash."""
-import io
-import json
+import collections
+import contextlib
+import errno
 import os
 import shutil
 import signal
+import sys
 import threading
 import warnings
-import zipfile
 
-import numpy as np
-
-from fitloom import engine
+from fitloom.base.errors import DataLossError, NotFoundError
 from fitloom.callbacks.callback import Callback
+from fitloom.callbacks.logs import wait
+from fitloom.callbacks.progress import write
+from fitloom.callbacks.run import bytes_of
+from fitloom.saving import atomic, checkpoint_file
+
+NEWEST, PREVIOUS = "newest.safetensors", "previous.safetensors"
 
 
 class BackupAndRestore(Callback):
     """Save the whole state of training now and then; a `fit` started again goes on where the backup was made.
 
-    A backup holds weights, optimizer, metrics, random state, history and the state of the other callbacks. It is
-    written to the side and renamed, and the one before it is kept, so a crash in the middle of a save does no harm.
-    SIGTERM and Ctrl-C let the running batches finish, save, and end the run; a second Ctrl-C ends it at once.
-    With data in memory, or data that comes in the same order when it is read again, the final weights are those of
-    a run that was never interrupted, bit for bit, also from the middle of an epoch.
+    A backup holds weights, optimizer, metrics, loss scale, random states, where the data stand, history, the state of
+    every callback, and what tells this model and these data from others. It is one file, written to the side, checked,
+    and renamed; the one before it is kept, and used, with a warning, should the newest be damaged. SIGTERM and Ctrl-C
+    let the running batches finish, save, and end the run; a second Ctrl-C ends it at once. The final weights are those
+    of a run that was never interrupted, bit for bit, also from the middle of an epoch.
+
+    Callbacks save what their `get_state()` returns and get it back by `set_state(state)`; of those without, the plain
+    attributes that change during the run are saved.
 
     Args:
         backup_dir: a folder for this run's backups only.
         save_freq: 'epoch', or a number of batches.
         double_checkpoint: accepted for Keras' sake; the backup before the last is always kept.
-        delete_checkpoint: remove the folder when `fit` ends normally.
+        delete_checkpoint: remove the backups when `fit` ends normally.
+        save_before_preemption: save and leave on SIGTERM and Ctrl-C; False leaves these signals alone.
+        resume: 'auto' goes on from a backup if there is one, 'must' asks for one, 'never' deletes it.
 
     Raises:
         ValueError: no folder, an unknown `save_freq`, or a backup of another model.
+        OSError: the folder cannot be written or is too full: before the first step where that can be known.
+        DataLossError: both backups are damaged.
+        NotFoundError: `resume='must'`, and there is none.
 
     Source: keras.io/api/callbacks/backup_and_restore.
     """
 
-    def __init__(self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True):
+    heard_last = True       # of all callbacks: what the others make of a batch or an epoch is part of the backup
+
+    def __init__(self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True, *,
+                 save_before_preemption=True, resume="auto"):
         super().__init__()
         if not backup_dir:
             raise ValueError("Empty `backup_dir` argument passed.")
-        if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
+        if save_freq != "epoch" and (not isinstance(save_freq, int) or isinstance(save_freq, bool) or save_freq < 1):
             raise ValueError(f"Invalid value for argument `save_freq`. Received: save_freq={save_freq!r}. Expected "
                              "'epoch' or an integer >= 1.")
         self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
-        self.every_batch = save_freq != "epoch"
-        self._current_epoch, self._done, self._since, self._stream = 0, 0, 0, None
-        self._signal, self._handlers = None, {}
+        self.save_before_preemption, self.resume = save_before_preemption, resume
+        self.every_batch = "train" if save_freq != "epoch" else False
+        self._since, self._done, self._logs, self._before_test = 0, 0, {}, None
+        self._signal, self._handlers, self._under_way = None, {}, collections.deque()
 
     def _path(self, name):
-        return os.path.join(self.backup_dir, f"{name}.npz")
+        return os.path.join(self.backup_dir, name)
+
+    # -- the beginning
 
     def on_train_begin(self, logs=None):
-        os.makedirs(self.backup_dir, exist_ok=True)
-        self._listen()
-        for name in ("latest", "previous"):
-            if not os.path.exists(self._path(name)):
-                continue
+        self._run, self._since = self.model.__dict__["_fit_run"], 0
+        atomic.check_writable(self.backup_dir)
+        needed, free = bytes_of(self.model), shutil.disk_usage(self.backup_dir).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"A backup takes about {needed >> 20} MiB, but only {free >> 20} MiB are free",
+                          self.backup_dir)
+        if self.resume == "never":
+            self._delete()
+        state = self._newest()
+        if state is None and self.resume == "must":
+            raise NotFoundError(f"resume='must', but there is no checkpoint in '{self.backup_dir}'.")
+        if state is not None:
+            self._run.check(state, self.backup_dir)
+            self._run.found, self._since = state, state["since"]
+            if self.params.get("verbose"):
+                place = f"epoch {state['epoch'] + 1}" + (f", batch {state['step'] + 1}" if state["step"] else "")
+                done = state["epoch"] >= self.params.get("epochs", 0) or state["stop"]
+                write(f"The checkpoint in '{self.backup_dir}' is of a run that is "
+                      + ("finished.\n" if done else f"going on with {place}.\n"))
+        if self.save_before_preemption:
+            self._listen()
+
+    def _newest(self):
+        """Return the newest state that is whole, or None if there is none at all."""
+        damaged = None
+        for name in (NEWEST, PREVIOUS):
             try:
-                found = read_state(self._path(name))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                warnings.warn(f"The backup '{self._path(name)}' is damaged ({error}); the one before it is used.",
-                              stacklevel=3)
+                return checkpoint_file.read(self._path(name))
+            except NotFoundError:
                 continue
-            self.model.__dict__["_resume"] = found
-            self._since = found["since"]
-            return
+            except DataLossError as error:
+                damaged = damaged or error
+                if name == NEWEST and os.path.exists(self._path(PREVIOUS)):
+                    warnings.warn(f"{error} The backup before it is used.", stacklevel=4)
+        if damaged is not None:
+            raise DataLossError(f"{damaged} There is no other: delete '{self.backup_dir}' to start anew.")
+        return None
+
+    # -- the moments of a save
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._current_epoch, self._done = epoch, 0
-        resume = self.model.__dict__.get("_resuming")
-        if resume is not None:
-            self._done = resume["step"]
-        self._stream = self.model.__dict__.get("_epoch_stream") or engine.stream_state()
+        self._done = None
 
     def on_train_batch_end(self, batch, logs=None):
+        if self._done is None:                              # the first batches of an epoch, perhaps of its rest
+            self._done = self._run.step
         self._since += batch + 1 - self._done
-        self._done = batch + 1
+        self._done, self._logs = batch + 1, logs
+        self._keep_up(logs)
         if self._signal is not None or (self.save_freq != "epoch" and self._since >= self.save_freq):
             self._since = 0
-            self._save(self._current_epoch, self._done)
+            self._save(self._run.epoch, self._done, logs)
         self._leave()
 
+    def on_test_begin(self, logs=None):
+        self._before_test = self._run.moment()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._keep_up(logs)
+        if self._signal is not None and self._before_test is not None:      # go on with the validation from its start
+            self._save(self._run.epoch, self._done or self._run.step, self._logs, self._before_test)
+            self._leave()
+
+    def on_test_end(self, logs=None):
+        self._before_test = None
+
     def on_epoch_end(self, epoch, logs=None):
-        self._current_epoch = epoch + 1
-        if self.save_freq == "epoch" or self._signal is not None:
+        if self.save_freq == "epoch" or self._signal is not None or self.model.stop_training \
+                or epoch + 1 == self.params.get("epochs"):
             self._save(epoch + 1, 0, logs)
         self._leave()
+
+    def _keep_up(self, logs):
+        """Wait for the work of the call before last: a signal must not find many dispatches under way."""
+        self._under_way.append(logs)
+        if len(self._under_way) > 2:
+            wait(self._under_way.popleft())
+
+    def _save(self, epoch, step, logs, moment=None):
+        state = self._run.state(epoch, step, logs, moment)
+        state["since"] = self._since
+        checkpoint_file.write(self._path(NEWEST), state, self._path(PREVIOUS), verify=True)
+
+    # -- signals
 
     def _listen(self):
         """Let SIGTERM and SIGINT end the run after a save; only the main thread may do that."""
@@ -106,6 +174,8 @@ class BackupAndRestore(Callback):
     def release(self):
         """Give the signals back: `fit` ended, perhaps by an error."""
         self._restore_handlers()
+        self._signal, self._before_test = None, None
+        self._under_way.clear()
 
     def _restore_handlers(self):
         for number, handler in self._handlers.items():
@@ -114,149 +184,27 @@ class BackupAndRestore(Callback):
 
     def _leave(self):
         """End the run if a signal asked for it; everything is saved."""
-        if self._signal is not None:
-            number = self._signal
-            self._restore_handlers()
-            self._signal = None
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            raise SystemExit(128 + number)
+        if self._signal is None:
+            return
+        number = self._signal
+        self._restore_handlers()
+        self._signal = None
+        sys.stderr.write(f"\n{signal.Signals(number).name}: saved to '{self.backup_dir}'; start again to go on.\n")
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    # -- the end
 
     def on_train_end(self, logs=None):
         self._restore_handlers()
-        if self.delete_checkpoint and os.path.isdir(self.backup_dir):
-            shutil.rmtree(self.backup_dir)
+        if self.delete_checkpoint:
+            self._delete()
 
-    def _save(self, epoch, step, logs=None):
-        state = {"epoch": epoch, "step": step, "since": self._since, "stream_now": engine.stream_state(),
-                 "stream_at_epoch": self._stream if step else None, "data": self._data(),
-                 "variables": [(group, variable.path, variable.numpy())
-                               for group, variable in state_variables(self.model)],
-                 "callbacks": callback_states(self.model, pending=None if step else (epoch - 1, logs))}
-        write_state(self._path("latest"), state, self._path("previous"))
-
-    def _data(self):
-        source = self.model.__dict__.get("_source")
-        return source.position() if hasattr(source, "position") else None
-
-
-def state_variables(model):
-    """Return (group, variable) pairs of everything that training changes."""
-    pairs = [("model", variable) for variable in model.variables]
-    optimizer = getattr(model, "optimizer", None)
-    pairs += [("optimizer", variable) for variable in (optimizer.variables if optimizer is not None else ())]
-    for metric in model.metrics:
-        pairs += [("metrics", variable) for variable in metric.variables]
-    return list({id(variable): (group, variable) for group, variable in pairs}.values())
-
-
-def callback_states(model, pending=None):
-    """Return (class name, state) of the run's callbacks that have a state, in their order.
-
-    Args:
-        pending: (epoch, logs) that callbacks after this one have not heard of yet; History is told here.
-    """
-    states = []
-    for callback in getattr(model.__dict__.get("_callbacks"), "callbacks", ()):
-        if type(callback).__name__ == "History":
-            history = {name: [_plain(value) for value in values] for name, values in callback.history.items()}
-            epochs = list(callback.epoch)
-            if pending is not None and pending[0] not in epochs:
-                epochs.append(pending[0])
-                for name, value in (pending[1] or {}).items():
-                    history.setdefault(name, []).append(_plain(value))
-            states.append(("History", {"history": history, "epoch": epochs}))
-        elif hasattr(callback, "get_state"):
-            states.append((type(callback).__name__, callback.get_state()))
-    return states
-
-
-def _plain(value):
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def resume(model, state, callbacks):
-    """Put a backup's state into a model and its callbacks."""
-    variables = state_variables(model)
-    saved = state["variables"]
-    if len(variables) != len(saved):
-        raise ValueError(f"The backup holds {len(saved)} variables, but this model, its optimizer and metrics have "
-                         f"{len(variables)}. It belongs to another model: use another backup_dir.")
-    for (_, variable), (_, path, value) in zip(variables, saved):
-        if tuple(variable.shape) != value.shape:
-            raise ValueError(f"The backup's variable '{path}' has shape {value.shape}, but '{variable.path}' has shape "
-                             f"{tuple(variable.shape)}. The backup belongs to another model: use another backup_dir.")
-        variable.assign(value)
-    engine.restore_stream(state["stream_now"])
-    waiting = list(state["callbacks"])
-    for callback in callbacks.callbacks:
-        kind = type(callback).__name__
-        found = next((entry for entry in waiting if entry[0] == kind), None)
-        if found is None:
-            continue
-        waiting.remove(found)
-        if kind == "History":
-            callback.history, callback.epoch = found[1]["history"], found[1]["epoch"]
-        else:
-            callback.set_state(found[1])
-
-
-# -- the file: a zip of .npy members, whose check sums Python verifies when it reads them
-
-def write_state(path, state, previous):
-    """Write a state beside `path`, then rename; what was at `path` becomes `previous`."""
-    arrays = {}
-    plain = _hide_arrays(state, arrays)
-    content = io.BytesIO()
-    np.savez(content, meta=np.frombuffer(json.dumps(plain).encode(), np.uint8), **arrays)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            os.replace(path, previous)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(os.path.dirname(path) or ".", os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def read_state(path):
-    """Read what `write_state` wrote."""
-    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return _show_arrays(json.loads(arrays.pop("meta").tobytes()), arrays)
-
-
-def _hide_arrays(value, arrays):
-    if isinstance(value, (np.ndarray, np.generic)):
-        key = f"a{len(arrays)}"
-        arrays[key] = np.asarray(value)
-        return {"__array__": key, "dtype": str(arrays[key].dtype)}
-    if isinstance(value, dict):
-        return {str(key): _hide_arrays(child, arrays) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_hide_arrays(child, arrays) for child in value]
-    return value
-
-
-def _show_arrays(value, arrays):
-    if isinstance(value, dict):
-        if "__array__" in value:
-            array = arrays[value["__array__"]]
-            if str(array.dtype) != value["dtype"]:          # bfloat16 and its like come back as raw bytes
-                import ml_dtypes
-                array = array.view(getattr(ml_dtypes, value["dtype"]))
-            return array
-        return {key: _show_arrays(child, arrays) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_show_arrays(child, arrays) for child in value]
-    return value
+    def _delete(self):
+        # the newest first: a kill in between leaves one from which the run goes on to the same end
+        for name in (NEWEST, PREVIOUS):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._path(name))
+        with contextlib.suppress(OSError):                   # something else is in there
+            os.rmdir(self.backup_dir)

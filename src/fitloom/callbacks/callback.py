@@ -19,7 +19,10 @@ class Callback:
     """
 
     # False: this callback's batch hooks may be told of several batches at once, with the last one's number.
+    # 'train', 'test' or 'predict': except in this mode.
     every_batch = True
+    # True: this callback hears of everything after all others.
+    heard_last = False
 
     def __init__(self):
         self.params = None

@@ -64,18 +64,22 @@ class CallbackList(Callback):
             if hasattr(callback, "release"):
                 callback.release()
 
+    def in_order(self):
+        """Return the callbacks in the order in which they are called."""
+        return sorted(self.callbacks, key=lambda callback: getattr(callback, "heard_last", False))
+
     def listeners(self, mode, moment):
         """Return the bound batch hooks ('train'|'test'|'predict', 'begin'|'end') that do something."""
         name = f"on_{mode}_batch_{moment}"
         if name not in self._hooks:
             def heard(callback):
                 return overrides(callback, name) or (mode == "train" and overrides(callback, f"on_batch_{moment}"))
-            self._hooks[name] = [getattr(c, name) for c in self.callbacks if heard(c)]
+            self._hooks[name] = [getattr(c, name) for c in self.in_order() if heard(c)]
         return self._hooks[name]
 
     def wants_every_batch(self, mode) -> bool:
         """Whether some callback must be called for each single batch of this mode."""
-        return any(getattr(hook.__self__, "every_batch", True) if hasattr(hook, "__self__") else True
+        return any(getattr(getattr(hook, "__self__", None), "every_batch", True) in (True, mode)
                    for moment in ("begin", "end") for hook in self.listeners(mode, moment))
 
 
@@ -85,7 +89,7 @@ def _to_all(name):
     def hook(self, *given, logs=None):
         logs = given[arguments] if len(given) > arguments else logs
         logs = {} if logs is None else logs
-        for callback in self.callbacks:
+        for callback in self.in_order():
             if "batch" in name:
                 getattr(callback, name)(*given[:arguments], logs=logs)
             else:

@@ -26,6 +26,14 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
         self.model.history = self
 
+    def get_state(self):
+        """Return what a checkpoint stores."""
+        return {"history": {name: list(values) for name, values in self.history.items()}, "epoch": list(self.epoch)}
+
+    def set_state(self, state):
+        """Continue from a checkpoint."""
+        self.history, self.epoch = state["history"], state["epoch"]
+
     def plot(self, names=None, show=False):
         """Draw the curves with matplotlib and return the figure.
 

@@ -35,11 +35,31 @@ class CSVLogger(Callback):
         folder = os.path.dirname(self.filename)
         if folder:
             os.makedirs(folder, exist_ok=True)
-        self.csv_file = open(self.filename, "a" if self.append else "w", newline="")
-        self.writer, self.keys = None, None
+        open(self.filename, "a").close()          # an error now if it cannot be written
+        self.writer, self.keys, self.csv_file, self._kept_bytes = None, None, None, None
+
+    def _open(self):
+        if self.csv_file is not None:
+            return
+        if self._kept_bytes is not None:          # a run that goes on: rows after its checkpoint are dropped
+            os.truncate(self.filename, self._kept_bytes)
+        again = self.append or self._kept_bytes is not None
+        self.csv_file = open(self.filename, "a" if again else "w", newline="")
+
+    def get_state(self):
+        """Return what a checkpoint stores."""
+        size = self.csv_file.tell() if self.csv_file is not None else self._kept_bytes
+        return {"keys": self.keys, "bytes": size, "append_header": self.append_header and self.writer is None}
+
+    def set_state(self, state):
+        """Continue from a checkpoint; the file is kept as far as it had been written then."""
+        self.keys, self._kept_bytes, self.append_header = state["keys"], state["bytes"], state["append_header"]
+        if self._kept_bytes is not None and os.path.getsize(self.filename) < self._kept_bytes:
+            self._kept_bytes, self.append_header = os.path.getsize(self.filename), not os.path.getsize(self.filename)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = dict(logs or {})
+        self._open()
         if self.keys is None:
             self.keys = sorted(logs)
             # with validation_freq > 1 the val_ columns appear later: they get their place now
@@ -60,8 +80,9 @@ class CSVLogger(Callback):
         return value
 
     def on_train_end(self, logs=None):
+        self._open()
         self.csv_file.close()
-        self.writer = None
+        self.csv_file = self.writer = None
 
 
 class RemoteMonitor(Callback):

@@ -13,6 +13,14 @@ def to_python(value):
     return host.item() if host.size == 1 else host
 
 
+def wait(logs):
+    """Wait until the work behind `logs` is done, without fetching their values."""
+    for value in dict.values(logs or {}):
+        if isinstance(value, engine.Tensor) and hasattr(value.array, "block_until_ready"):
+            value.array.block_until_ready()
+            return
+
+
 class Logs(dict):
     """A dict of floats, fetched from the device in one go at the first read (`logs["loss"]`, `logs.items()`...).
 

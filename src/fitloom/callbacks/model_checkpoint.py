@@ -5,6 +5,7 @@ import warnings
 
 from fitloom.callbacks.monitoring import MonitorCallback
 from fitloom.callbacks.progress import write
+from fitloom.saving import atomic
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -48,10 +49,7 @@ class ModelCheckpoint(MonitorCallback):
         self._epoch, self._since, self._saved = 0, 0, []
 
     def on_train_begin(self, logs=None):
-        folder = os.path.dirname(self.filepath.split("{")[0]) or "."
-        os.makedirs(folder, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"ModelCheckpoint cannot write to '{folder}'.")
+        atomic.check_writable(os.path.dirname(self.filepath.split("{")[0]))
         self._never_seen = True
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -120,6 +120,14 @@ class SwapEMAWeights(Callback):
                 average.assign(now)
         self._swapped = to_average
 
+    def get_state(self):
+        """Return what a checkpoint stores: whether the model holds the averages."""
+        return {"swapped": self._swapped}
+
+    def set_state(self, state):
+        """Continue from a checkpoint."""
+        self._swapped = state["swapped"]
+
     def on_epoch_begin(self, epoch, logs=None):
         if self.swap_on_epoch:
             self._swap(False)

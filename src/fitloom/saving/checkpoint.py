@@ -153,7 +153,7 @@ class Checkpoint:
         self._writer.wait()
         if save_path is None:
             return InitializationOnlyStatus()
-        return LoadStatus(Restoration(self, save_path))
+        return LoadStatus(Restoration(self, read_graph(save_path), lambda: read_graph(save_path)))
 
 
 def _refusal(name, value):
@@ -216,15 +216,15 @@ class Restoration:
 
     Args:
         root: the object of node 0.
-        save_path: the checkpoint.
+        state: what `graph_state` returned; values that have been given are dropped from it.
+        again: function that reads the state once more, for values that two objects want.
 
     Raises:
         ValueError: a shape or dtype differs; nothing has been changed.
     """
 
-    def __init__(self, root, save_path):
-        state = read_graph(save_path)
-        self.root, self.save_path, self.nodes, self.values = root, save_path, state["nodes"], state["values"]
+    def __init__(self, root, state, again):
+        self.root, self.again, self.nodes, self.values = root, again, state["nodes"], state["values"]
         self.bound, self.used, self.matched = {}, set(), set()      # bound: id -> (object, its node's key)
         self.bind(root, 0)
 
@@ -247,7 +247,7 @@ class Restoration:
                 waiting.append((thing, place))
         for thing, key in found:
             if key not in self.values:              # given to another object before
-                self.values = read_graph(self.save_path)["values"]
+                self.values = self.again()["values"]
             objects.check(thing, self.values[key], key)
         for thing, key in found:
             objects.set_value(thing, self.values[key])

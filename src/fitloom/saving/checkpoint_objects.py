@@ -35,8 +35,8 @@ def is_trackable(thing) -> bool:
     """Whether a checkpoint can store `thing` or something that it holds."""
     kind = type(thing)
     return (is_variable(thing) or isinstance(thing, (engine.Module, DataIterator, MutableHashTable))
-            or is_optimizer(thing) or isinstance(getattr(kind, "_tracked_as", None), str) or hasattr(kind, "_checkpoint_children")
-            or (kind.__name__ == "Generator" and is_variable(getattr(thing, "state", None))))
+            or is_optimizer(thing) or isinstance(getattr(kind, "_tracked_as", None), str)
+            or hasattr(kind, "_checkpoint_children") or (kind.__name__ == "Generator" and is_variable(getattr(thing, "state", None))))
 
 
 def _holds(value, depth=8):

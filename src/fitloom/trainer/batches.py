@@ -3,11 +3,13 @@
 import inspect
 import itertools
 import warnings
+import zlib
 
 import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, nest
+from fitloom.distribute.strategy import between_workers
 from fitloom.trainer import validation
 from fitloom.trainer.steps import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
@@ -222,6 +224,25 @@ class ArraySource:
     def finish_epoch(self):
         """Nothing to tell."""
 
+    def position(self):
+        """Return what a checkpoint stores of where the data stand: the rows that steps_per_epoch left over."""
+        return {"rest": self._rest}
+
+    def go_to(self, position):
+        """Continue where `position()` was taken."""
+        self._rest = None if position is None else position["rest"]
+
+    def fingerprint(self):
+        """Return what tells these data from others: rows, shapes, a check sum of some rows, how they are cut."""
+        some = np.unique(np.linspace(0, self.rows - 1, 256).astype(np.int64))
+        leaves = [leaf for leaf in nest.flatten(self.arrays) if leaf is not None]
+        total = 0
+        for leaf in leaves:
+            total = zlib.crc32(np.ascontiguousarray(leaf[some]).tobytes(), total)
+        return {"rows": self.rows, "arrays": ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves),
+                "content": total, "batch size": self.full_batch, "steps per epoch": self.asked,
+                "shuffle": str(self.shuffle)}
+
 
 class StreamSource:
     """Batches that something else makes: a Dataset, a PyDataset, a generator, a loader, any iterable.
@@ -236,12 +257,14 @@ class StreamSource:
     in_memory = False
 
     def __init__(self, data, steps=None, class_weight=None, shuffle=False):
+        if is_dataset(data):
+            data = between_workers(data)
         self.data, self.asked, self.class_weight = data, steps, class_weight
         self.shuffle = shuffle and is_sequence(data) and not is_dataset(data)
         self.full_batch = None
         self._iterator, self._peeked = None, []
         self._made, self._before_peek, self._since = None, None, 0   # batches since the data began
-        self.placed = False                   # stands at a backup's position: no batches to skip
+        self._began = None                    # random states when the data began
         self._one_pass = inspect.isgenerator(data) or (hasattr(data, "__next__"))
         self._used_up = False
         length = None if steps else known_length(data)
@@ -293,9 +316,9 @@ class StreamSource:
             self.steps = given
 
     def position(self):
-        """Return what a backup stores of where a Dataset stands: after the batches given, None for other data."""
+        """Return what a checkpoint stores of where the data stand: after the batches given; None: they begin anew."""
         if not is_dataset(self.data):
-            return None
+            return None if self._iterator is None else {"given": self._since, "began": self._began}
         if self._peeked:
             return self._before_peek
         made = self._made if self._iterator is not None else iter(self.data)
@@ -303,11 +326,32 @@ class StreamSource:
 
     def go_to(self, position):
         """Continue where `position()` was taken; what follows is the same to the bit."""
-        if position is not None and is_dataset(self.data):
-            self._peeked = []
-            self._iterator = self._begin()
-            self._made.restore(position)
-            self.placed, self._since = True, 1
+        if is_dataset(self.data):
+            if position is not None:
+                self._peeked = []
+                self._iterator = self._begin()
+                self._made.restore(position)
+                self._since = 1
+            return
+        if not self._one_pass:
+            self._iterator, self._peeked = None, []
+        if position is not None:
+            engine.restore_stream(tuple(position["began"][0]))
+            np.random.set_state(position["began"][1])
+            if self._iterator is None:
+                self._iterator = self._begin()
+            while self._since < position["given"]:          # the same batches once more, and away
+                if self._peeked:
+                    self._peeked.pop()
+                elif next(self._iterator, None) is None:
+                    raise ValueError(f"The data give {self._since} batches, but the run that is to go on had read "
+                                     f"{position['given']}.")
+                self._since += 1
+
+    def fingerprint(self):
+        """Return what tells these data from others."""
+        return {"kind": type(self.data).__name__, "batches": str(None if self._one_pass else known_length(self.data)),
+                "steps per epoch": self.asked}
 
     def finish_epoch(self):
         """Tell a PyDataset that the epoch ended."""
@@ -315,7 +359,8 @@ class StreamSource:
             self.data.on_epoch_end()
 
     def _begin(self):
-        data = self.data
+        data, self._since = self.data, 0
+        self._began = (engine.stream_state(), np.random.get_state(legacy=True))
         if is_dataset(data):
             made = self._made = iter(data)
         elif is_sequence(data):

@@ -4,8 +4,9 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, nest
-from fitloom.callbacks import CallbackList, TerminateOnNaN, backup
+from fitloom.callbacks import BackupAndRestore, CallbackList, TerminateOnNaN
 from fitloom.callbacks.logs import Logs
+from fitloom.callbacks.run import Run
 from fitloom.distribute.strategy import under_strategy
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
@@ -26,15 +27,24 @@ def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, kee
         if stop():
             break
     if not logs and resume is not None:          # the backup was made after the epoch's last batch
-        logs = Logs(program.model.get_metrics_result())
+        logs = Logs(resume.logs)
     return logs
 
 
 @under_strategy
 def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
         validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
-        steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
-    """Train a model for a number of epochs; see `Model.fit`. Returns the History."""
+        steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
+        checkpoint_dir=None, save_freq="epoch"):
+    """Train a model for a number of epochs; see `Model.fit`. Returns the History.
+
+    Args:
+        resume: 'auto' goes on from the checkpoint in `checkpoint_dir` if there is one, 'must' asks for one, 'never'
+            deletes it and starts anew.
+        checkpoint_dir: folder of this run's checkpoints, written every `save_freq` and kept when `fit` ends; a
+            script that is started again goes on to the same bits.
+        save_freq: 'epoch', or a number of batches.
+    """
     require_compiled(model, "fit")
     validation.check_fit_arguments(epochs, initial_epoch, batch_size, steps_per_epoch, validation_split,
                                    validation_steps, validation_batch_size, validation_freq, verbose)
@@ -51,28 +61,25 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     if config.max_epochs() is not None:
         epochs = min(epochs, config.max_epochs())
     preparing.prepare(model, source, "train")
+    if resume is not None or checkpoint_dir is not None:
+        callbacks = _with_checkpoints(callbacks, resume, checkpoint_dir, save_freq)
     callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
     hold(model, "stop_training", False)
     hold(model, "_validation_later", held_back is not None and validation_freq != 1)
-    hold(model, "_callbacks", callbacks)
-    hold(model, "_source", source)
+    run = Run(model, callbacks, source, held_back)
+    hold(model, "_fit_run", run)
     try:
-        callbacks.on_train_begin()
-        resume = model.__dict__.pop("_resume", None)                       # set by BackupAndRestore
-        if resume is not None:
-            backup.resume(model, resume, callbacks)
-            if hasattr(source, "go_to"):
-                source.go_to(resume.get("data"))
-            initial_epoch = resume["epoch"]
-        logs = {}
-        for epoch in range(initial_epoch, epochs):
-            resume = preparing.begin_epoch(model, resume)
+        callbacks.on_train_begin()                              # BackupAndRestore may find where to go on
+        logs = run.last_logs()
+        for epoch in run.epochs(initial_epoch, epochs):
+            run.begin_epoch(epoch)
             callbacks.on_epoch_begin(epoch)
+            resume = run.go_inside()
             program = program_for(model, "train")
             logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
                              lambda: model.stop_training, resume=resume)
             source.finish_epoch()
-            resume, logs = None, dict(logs)                     # device to host: once an epoch
+            logs = dict(logs)                                   # device to host: once an epoch
             if held_back is not None and _due(epoch, validation_freq):
                 results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
                 logs.update({"val_" + name: value for name, value in results.items()})
@@ -87,8 +94,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         callbacks.on_train_end(logs)
     finally:
         callbacks.release()
-        for name in ("_callbacks", "_source", "_resuming", "_epoch_stream"):
-            model.__dict__.pop(name, None)
+        model.__dict__.pop("_fit_run", None)
     return model.history
 
 
@@ -192,6 +198,22 @@ def _listening(callbacks, model, verbose, add_history=False, **params):
         return callbacks
     return CallbackList(callbacks, add_history=add_history, add_progbar=verbose != 0, model=model, verbose=verbose,
                         **params)
+
+
+def _with_checkpoints(callbacks, resume, folder, save_freq):
+    if resume not in (None, "auto", "must", "never"):
+        raise ValueError(f"resume must be 'auto', 'must', 'never' or None, but is {resume!r}.")
+    if not folder:
+        raise ValueError(f"resume={resume!r} needs checkpoint_dir: the folder of this run's checkpoints.")
+    listed = list(callbacks.callbacks) if isinstance(callbacks, CallbackList) else nest.flatten(callbacks)
+    if any(isinstance(one, BackupAndRestore) for one in listed):
+        raise ValueError("Give fit either checkpoint_dir or a BackupAndRestore callback, not both.")
+    added = BackupAndRestore(folder, save_freq, delete_checkpoint=False, resume=resume or "auto")
+    if isinstance(callbacks, CallbackList):
+        callbacks.append(added)
+        added.set_model(callbacks.model)
+        return callbacks
+    return [*(one for one in listed if one is not None), added]
 
 
 def _due(epoch, frequency):

@@ -78,18 +78,3 @@ def _predictions(model, x, mode):
 def _symbols(structure):
     return nest.map_structure(
         lambda leaf: None if leaf is None else engine.KerasTensor(tuple(leaf.shape), dtype=leaf.dtype), structure)
-
-
-def begin_epoch(model, resume):
-    """Reset the metrics for a new epoch, or go back into the epoch in whose middle a backup was made.
-
-    Returns: what `Program.work` needs to skip the batches done before the backup, or None.
-    """
-    inside = resume is not None and resume["step"] > 0
-    if inside:
-        engine.restore_stream(resume["stream_at_epoch"])     # the epoch's order is drawn again, the same
-    else:
-        model.reset_metrics()
-    model.__dict__["_epoch_stream"] = engine.stream_state()
-    model.__dict__["_resuming"] = resume if inside else None
-    return resume if inside else None

@@ -87,7 +87,7 @@ class Program:
             source: where the batches come from.
             every_batch: somebody listens to single batches (or groups of `group`).
             group: steps_per_execution.
-            resume: None, or the backup in whose epoch we go on: its 'step' batches are skipped.
+            resume: None, or the Place in this epoch where a run goes on: its `step` batches are skipped.
         """
         if self.loops(source):
             yield from self._resident(source, every_batch, group, resume)
@@ -102,12 +102,8 @@ class Program:
     def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
         if resume is not None:
-            if getattr(source, "placed", False):            # a Dataset went to the place itself
-                first = resume["step"]
-                batches = source.epoch(first)
-            else:
-                first = sum(1 for _ in itertools.islice(batches, resume["step"]))
-            engine.restore_stream(resume["stream_now"])
+            first, batches = resume.step, source.epoch(resume.step)        # the source stands there already
+            resume.arrive()
         while True:
             batch = next(batches, None)
             if batch is None:
@@ -138,8 +134,8 @@ class Program:
     def _resident(self, source, every_batch, group, resume):
         order, size, first = source.order(), source.full_batch, 0
         if resume is not None:
-            first = resume["step"]
-            engine.restore_stream(resume["stream_now"])
+            first = resume.step
+            resume.arrive()
         total = -(-len(order) // size)
         whole = total if self.pads or len(order) % size == 0 else total - 1
         mask = len(order) % size != 0 and self.pads
