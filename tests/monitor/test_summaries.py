@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.monitor.test_event_file import read
 
 import fitloom as tf
-from tests.monitor.test_event_file import read
 
 
 def records(folder):

@@ -34,7 +34,7 @@ def rows_on_device(arrays, buckets=BUCKETS):
     Args:
         arrays: list of jax arrays.
     """
-    return _program(buckets)([array for array in arrays])
+    return _program(buckets)(list(arrays))
 
 
 @functools.cache

@@ -243,8 +243,8 @@ def scalar(name, data, step=None, description=None):
     """
     data = _given(data)
     if int(np.prod(data.shape)) != 1:
-        raise ValueError(f"tf.summary.scalar('{name}') takes one number, but received shape {tuple(data.shape)}. Reduce "
-                         "it first, e.g. with tf.reduce_mean.")
+        raise ValueError(f"tf.summary.scalar('{name}') takes one number, but received shape {tuple(data.shape)}. "
+                         "Reduce it first, e.g. with tf.reduce_mean.")
     return _record(name, [data], step, lambda file, tag, step, value: file.scalar(tag, value, step, description))
 
 
