@@ -296,3 +296,8 @@ def adopt(strategy, variables):
     if placement is not None:
         for variable in variables:
             variable.store.adopt(placement)
+
+
+def between_workers(dataset):
+    """Return what this process reads of a dataset under the strategy in effect: all of it on one machine."""
+    return dataset if CLUSTER.size == 1 else inputs.between_workers(get_strategy(), dataset)

@@ -11,7 +11,7 @@ from fitloom.engine.avals import SEED
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
-from fitloom.engine.placement import placement_of
+from fitloom.engine.placement import Placement, placement_of
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import LAYOUT, repack, unpack
 from fitloom.engine.tensor import Tensor
@@ -207,6 +207,8 @@ class StepProgram:
         if self.values is None:
             self.acquire()
         program = getattr(self, name)
+        if self.placement is not None and self.placement.across:
+            Placement.dispatched += 1
         if program is None:
             program = jax.jit(self._step if name == "_jitted" else self._many,
                               donate_argnums=(0,) if self.donate else ())

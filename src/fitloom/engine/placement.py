@@ -25,6 +25,7 @@ class Placement:
     """
 
     used = False               # whether any was made: traces then look for placed stores
+    dispatched = 0             # programs started in a cluster: what its workers compare
 
     def __init__(self, mesh, axes="replica", layout=None):
         Placement.used = True
@@ -62,6 +63,8 @@ class Placement:
         """Put one array of a batch on the mesh: split along its first axis where that divides, else whole."""
         if array is None or not hasattr(array, "shape"):
             return array
+        if self.across and isinstance(array, jax.Array) and not array.is_fully_addressable:
+            return array                                     # made of the processes' own parts already
         wanted = self.split if array.shape and array.shape[0] and array.shape[0] % self.size == 0 else self.whole
         if isinstance(array, jax.Array) and array.sharding == wanted:
             return array

@@ -11,7 +11,8 @@ class _Settings:
     memory_growth: dict = {}
 
 
-def _backend_started():
+def backend_started():
+    """Whether jax has started a backend."""
     return bool(getattr(jax._src.xla_bridge, "_backends", {}))
 
 
@@ -20,7 +21,7 @@ def set_memory_growth(device, enable):
     wanted = bool(enable)
     if getattr(device, "device_type", "GPU") == "GPU":
         value = "false" if wanted else "true"
-        if os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true") != value and _backend_started():
+        if os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true") != value and backend_started():
             raise RuntimeError("set_memory_growth must be called before the devices are first used; or set the "
                                f"environment variable XLA_PYTHON_CLIENT_PREALLOCATE={value}.")
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = value
@@ -47,13 +48,13 @@ def enable_op_determinism():
     """Nothing to do on CPU; on GPU ask XLA for deterministic kernels. Before the first computation."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
-        if _backend_started() and jax.default_backend() == "gpu":
+        if backend_started() and jax.default_backend() == "gpu":
             raise RuntimeError("enable_op_determinism must be called before the GPU is first used.")
         os.environ["XLA_FLAGS"] = (flags + " --xla_gpu_deterministic_ops=true").strip() if _has_gpu() else flags
 
 
 def _has_gpu():
-    return _backend_started() and jax.default_backend() == "gpu" or os.path.exists("/dev/nvidia0")
+    return backend_started() and jax.default_backend() == "gpu" or os.path.exists("/dev/nvidia0")
 
 
 def intra_op_threads():
