@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.engine import scenarios
+from tests.engine import scenarios, scenarios_training  # noqa: F401  the second adds to the table
 
 import fitloom as tf
 from fitloom import engine

@@ -27,21 +27,22 @@ class InlineTrace:
         discover: record which variables outside `bindings` are touched, instead of treating them as constants.
         capture: turns a variable or tensor into an input of the body; then what comes from outside becomes
             an input.
+        values: whether float tensors whose value is known become inputs, too.
     """
 
     __slots__ = ("bindings", "seed", "draws", "parent", "discovered", "written", "n", "outs", "log", "environment",
                  "slots", "tensors", "tapes", "nested", "finished", "pending_writes", "leaf_count", "capture",
-                 "captured", "outer_traces", "__weakref__", "_entries", "entered")
+                 "captured", "outer_traces", "values", "__weakref__", "_entries", "entered")
     inline = True
     ledger = None
     closed = False
     eager = False
 
     def __init__(self, bindings=None, seed=None, parent=None, discover=False, capture=None,
-                 outer_traces=()):
+                 outer_traces=(), values=False):
         self.bindings, self.seed, self.draws, self.parent = dict(bindings or {}), seed, 0, parent
         self.discovered, self.written = ({} if discover else None), {}
-        self.capture, self.captured, self.outer_traces = capture, {}, outer_traces
+        self.capture, self.captured, self.outer_traces, self.values = capture, {}, outer_traces, values
         self._restart()
         self.entered = []
 
@@ -194,8 +195,12 @@ class InlineTrace:
         if self.capture is None:
             return tensor.array if self.parent is None else self.parent.array_of(tensor)
         trace, value = tensor.trace, tensor._value
-        if trace is self or not (trace is not None and value is None or isinstance(value, jax.core.Tracer)
-                                 and value._trace in self.outer_traces):
+        if trace is self:
+            return tensor.array
+        if isinstance(value, jax.core.Tracer):
+            if value._trace not in self.outer_traces:
+                return value
+        elif not (trace is not None and value is None or self.values and tensor.aval.inexact):
             return tensor.array
         found = self.captured.get(tensor)
         if found is None:

@@ -4,6 +4,8 @@
 Built-in layers and models, losses, metrics, optimizer updates and tf.function bodies are procedures. Recording one
 costs a few microseconds, however much it computes; its body runs as Python only when a program is lowered.
 """
+import sys
+
 import jax
 import jax.extend
 import jax.extend.core
@@ -56,6 +58,8 @@ class Procedure(Op):
         body: over Tensors; returns a nested structure of Tensors (None and Python values pass through).
         name: what errors call it.
     """
+
+    captures_values = False    # whether float tensors of the outside become inputs, so that gradients reach them
 
     def __init__(self, body, name, effects=False):
         super().__init__(body, name, effects=effects)
@@ -114,22 +118,30 @@ class Procedure(Op):
                 with jax.extend.core.set_current_trace(own):
                     return _NEEDED.bind(shape=value.aval.shape, dtype=value.aval.dtype, index=len(needed) - 1)
 
-            trace = InlineTrace(seed=seed, discover=True, capture=capture, outer_traces=outer_traces)
+            trace = InlineTrace(seed=seed, discover=True, capture=capture, outer_traces=outer_traces,
+                                values=self.captures_values)
             outputs = self._run_body(trace, arrays, keywords, layout)
             state.append(trace)
             return tuple(outputs) + tuple(jnp.asarray(trace.bindings[v]) for v in trace.written)
 
         closed = jax.make_jaxpr(body, axis_env=axis_env)(SEED.spec(), *[a.spec() for a in avals])
         trace, graph = state[0], closed.jaxpr
+        trace.captured = trace.tensors = trace.environment = None
         layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
+        # A value that nobody else holds was made inside the body: a constant.
+        held = [_references(x) for x in needed]
+        inside = [x.__class__ is Tensor and n == _UNHELD and x._value is not None
+                  and not isinstance(x._value, jax.core.Tracer) for x, n in zip(needed, held)]
         layout.variables = tuple(x for x in needed if x.__class__ is not Tensor)
-        layout.captures = tuple(x for x in needed if x.__class__ is Tensor)
+        layout.captures = tuple(x for x, own in zip(needed, inside) if x.__class__ is Tensor and not own)
         places = {id(needed[e.params["index"]]): e.outvars[0] for e in graph.eqns if e.primitive is _NEEDED}
+        constants = [x for x, own in zip(needed, inside) if own]
         invars = graph.invars[1:] + [places[id(x)] for x in layout.variables + layout.captures]
         if layout.seeded:
             invars.append(graph.invars[0])
-        graph = graph.replace(eqns=[e for e in graph.eqns if e.primitive is not _NEEDED], invars=invars)
-        return jax.extend.core.ClosedJaxpr(graph, closed.consts)
+        graph = graph.replace(eqns=[e for e in graph.eqns if e.primitive is not _NEEDED], invars=invars,
+                              constvars=graph.constvars + [places[id(x)] for x in constants])
+        return jax.extend.core.ClosedJaxpr(graph, list(closed.consts) + [jnp.asarray(x.array) for x in constants])
 
     def _run_body(self, trace, arrays, keywords, layout):
         """Run the body on arrays inside `trace`; fill in the layout of its results; return result arrays."""
@@ -315,11 +327,25 @@ class Bound:
 MISSED = object()          # a replay found something that differs
 
 
+_references = sys.getrefcount
+
+
+def _unheld():
+    """Measure what getrefcount gives for a tensor that only a list holds (it differs between Python versions)."""
+    needed = [Tensor(np.zeros((), np.float32))]
+    return [_references(x) for x in needed][0]
+
+
+_UNHELD = _unheld()
+
+
 class Block(Procedure):
     """A procedure that stays one instruction also inside traced functions, because its derivative is its own.
 
     `transform(fn, avals, layout, keywords)` wraps the pure function (jax.custom_vjp, jax.checkpoint, ...).
     """
+
+    captures_values = True
 
     def _as_python(self, inputs, attributes):
         inputs = [x if x.__class__ is Tensor else convert_to_tensor(x) for x in inputs]

@@ -107,6 +107,12 @@ def _as_list(value):
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+class Body(Procedure):
+    """A branch or loop body: tensors of the outside are its inputs, so that gradients reach them."""
+
+    captures_values = True
+
+
 class _Index(Block):
     def __init__(self):
         super().__init__(lambda p: Tensor(p.array.reshape(()).astype(jnp.int32)), "predicate")
@@ -169,7 +175,7 @@ class _Branches(_Compound):
         self.functions = functions
 
     def make(self, avals, attributes):
-        parts = [Procedure(f, self.name).instruction(()) for f in self.functions]
+        parts = [Body(f, self.name).instruction(()) for f in self.functions]
         first = parts[0]
         for other in parts[1:]:
             if other.layout.structure != first.layout.structure or \
@@ -201,8 +207,8 @@ class _While(_Compound):
         self.body = lambda *flat: nest.map_structure(_as_tensor, _as_list(body(*nest.pack_sequence_as(values, flat))))
 
     def make(self, avals, attributes):
-        condition = Procedure(self.condition, "while_loop condition").instruction(avals)
-        body = Procedure(self.body, "while_loop body").instruction(avals)
+        condition = Body(self.condition, "while_loop condition").instruction(avals)
+        body = Body(self.body, "while_loop body").instruction(avals)
         if body.outputs[:body.results] != tuple(avals):
             raise InvalidArgumentError(
                 f"tf.while_loop: the body must return values of the same shapes and dtypes as the loop variables "
@@ -254,7 +260,7 @@ class Scan(_Compound):
         from fitloom.engine.avals import aval
         count = self.carry_count
         elements = tuple(aval(a.shape[1:], a.dtype) for a in avals[count:])
-        part = Procedure(self.step, self.name).instruction(tuple(avals[:count]) + elements)
+        part = Body(self.step, self.name).instruction(tuple(avals[:count]) + elements)
         if part.outputs[:count] != tuple(avals[:count]):
             raise InvalidArgumentError(
                 f"{self.name}: the function must return values of the same shapes and dtypes as the initial values "

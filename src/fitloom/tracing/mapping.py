@@ -3,10 +3,9 @@
 import jax
 
 from fitloom.base import nest
-from fitloom.engine.procedure import Procedure
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor
-from fitloom.tracing.control_flow import Scan, _Compound
+from fitloom.tracing.control_flow import Body, Scan, _Compound
 
 
 def _leading(tensors, name):
@@ -80,7 +79,7 @@ class _Vectorized(_Compound):
     def make(self, avals, attributes):
         from fitloom.engine.avals import aval
         rows = tuple(aval(a.shape[1:], a.dtype) for a in avals)
-        part = Procedure(self.function, self.name).instruction(rows)
+        part = Body(self.function, self.name).instruction(rows)
         if part.layout.written:
             raise ValueError("vectorized_map: the function assigns to a variable; use tf.map_fn.")
         layout = self._combine([part.layout])
