@@ -10,7 +10,7 @@ LOCK = threading.RLock()
 
 class _Closed:
     """Stands where no trace is open."""
-    closed, inline, recording, parent, opened, ledger = True, False, False, None, (), None
+    closed, inline, eager, recording, parent, opened, ledger = True, False, False, False, None, (), None
 
 
 CLOSED = _Closed()

@@ -44,6 +44,7 @@ from fitloom.engine import (
     is_keras_tensor as is_keras_tensor,
     set_random_seed as set_random_seed,
 )
+from fitloom.layers.graph import get_source_inputs as get_source_inputs
 from fitloom.models.plotting import model_to_dot as model_to_dot, plot_model as plot_model
 from fitloom.trainer import (
     PyDataset as PyDataset,

@@ -208,6 +208,23 @@ def is_symbolic(structure) -> bool:
     return any(isinstance(x, KerasTensor) for x in nest.flatten(structure))
 
 
+def get_source_inputs(tensor):
+    """Return the list of the Input tensors that `tensor` was computed from."""
+    sources, todo, seen = [], [tensor], set()
+    while todo:
+        x = todo.pop(0)
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        history = getattr(x, "_keras_history", None)
+        node = history and history.operation and history.operation._inbound_nodes[history.node_index]
+        if not node or node.is_input:
+            sources.append(x)
+        else:
+            todo[:0] = node.input_tensors
+    return sources
+
+
 def walk(inputs, outputs):
     """Return (nodes, inputs before users; {operation: order in which the walk from the outputs met it})."""
     given = {id(x) for x in inputs}

@@ -30,7 +30,8 @@ class LayerCalls(LayerState):
     """The part of `Layer` that answers calls."""
 
     def __call__(self, *args, **kwargs):
-        if len(args) == 1 and not (CONTEXT.trace.inline or CONTEXT.eager or SETTINGS.eager):
+        trace = CONTEXT.trace
+        if len(args) == 1 and not (trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager):
             outputs = replay.record(self, args[0], kwargs)
             if outputs is not replay.NOT_RECORDED:
                 return outputs
