@@ -3,80 +3,214 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fitloom as tf
+from fitloom.saving import checkpoint_file
+
 SCRIPT = Path(__file__).with_name("crash_script.py")
-# kills of each kind; the full test sets 25
+# kills of each of the two kinds; the full test sets 25
 KILLS = int(os.environ.get("FITLOOM_CRASH_KILLS", "1"))
+NEWEST = "newest.safetensors"
 
 
-def start(folder, save_freq, result):
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), str(save_freq), str(result)],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+class Session:
+    """One run of the script, in a folder of its own, that can be killed and started again."""
 
+    def __init__(self, folder, kind, save_freq):
+        self.folder, self.backup, self.result = folder, folder / "backup", folder / "result.json"
+        self.arguments = [str(self.backup), str(save_freq), str(self.result), kind]
 
-def finish(process, timeout=240):
-    output, _ = process.communicate(timeout=timeout)
-    assert process.returncode == 0, output[-3000:]
+    def start(self):
+        process = subprocess.Popen([sys.executable, str(SCRIPT), *self.arguments], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        end = time.monotonic() + 120
+        while not (self.backup / NEWEST).exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        return process
 
+    def finish(self):
+        output = self.start().communicate(timeout=240)[0]
+        assert self.result.exists(), output[-3000:]
+        return json.loads(self.result.read_text())
 
-def wait_for_backup(folder, process, timeout=120):
-    end = time.monotonic() + timeout
-    while not any(folder.glob("*.npz")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
+    def whole(self):
+        """The state on disk is whole."""
+        return checkpoint_file.read(self.backup / NEWEST)
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """Results of runs that nothing interrupts, by save_freq."""
+    """Results of runs that nothing interrupts, by kind of data."""
     results = {}
 
-    def get(save_freq):
-        if save_freq not in results:
-            folder = tmp_path_factory.mktemp("straight")
-            finish(start(folder / "backup", save_freq, folder / "result.json"))
-            results[save_freq] = json.loads((folder / "result.json").read_text())
-        return results[save_freq]
+    def get(kind):
+        if kind not in results:
+            results[kind] = Session(tmp_path_factory.mktemp("straight"), kind, "epoch").finish()
+        return results[kind]
     return get
 
 
-@pytest.mark.parametrize("save_freq", [3, "epoch"])
-def test_sigkill(tmp_path, straight, save_freq):
-    expected = straight(save_freq)
-    backup, result = tmp_path / "backup", tmp_path / "result.json"
-    chance = random.Random(5)
-    for kill in range(2 * KILLS):
-        process = start(backup, save_freq, result)
-        wait_for_backup(backup, process)
-        if kill % 2:                       # in the middle of a save: as soon as its temporary file is there
-            end = time.monotonic() + 5
-            while not any(backup.glob("*.tmp")) and process.poll() is None and time.monotonic() < end:
-                pass
+def in_a_save(session, process, chance):
+    """Wait for a save: its temporary file is there, or was a moment ago."""
+    end = time.monotonic() + 5
+    while not any(session.backup.glob("*.tmp")) and process.poll() is None and time.monotonic() < end:
+        pass
+    time.sleep(chance.choice([0, 0, 0.0002, 0.0005, 0.001]))
+
+
+@pytest.mark.parametrize("kind, save_freq", [("arrays", 3), ("pipeline", "epoch"), ("pipeline", 3), ("generator", 5)])
+def test_sigkill(tmp_path, straight, kind, save_freq):
+    expected, chance = straight(kind), random.Random(5)
+    session, steps, kills, ends = Session(tmp_path, kind, save_freq), 0, 0, 0
+    while kills < 2 * KILLS and ends < 2 * KILLS:
+        process = session.start()
+        if kills % 2:
+            in_a_save(session, process, chance)
         else:
-            time.sleep(chance.uniform(0, 0.3))
+            # from the first import to the last epoch
+            time.sleep(chance.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-    finish(start(backup, save_freq, result))
-    assert json.loads(result.read_text()) == expected
-    assert not backup.exists()
+        output = process.communicate()[0]
+        if process.returncode == 0:                        # it came to its end before: once more from the beginning
+            assert json.loads(session.result.read_text()) == expected
+            session.result.unlink()
+            for name in os.listdir(session.backup):
+                (session.backup / name).unlink()
+            ends += 1
+            continue
+        assert process.returncode == -signal.SIGKILL, output[-3000:]
+        kills += 1
+        state = session.whole()
+        done = state["epoch"] * 8 + state["step"]
+        assert done >= steps or ends
+        steps = done
+    assert session.finish() == expected
+    print(f"{kind} {save_freq}: {kills} kills, {ends} runs that ended before theirs")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_lose_no_step(tmp_path, straight, number):
-    expected = straight("epoch")
-    backup, result = tmp_path / "backup", tmp_path / "result.json"
-    process = start(backup, "epoch", result)
-    wait_for_backup(backup, process)
-    time.sleep(0.1)
-    process.send_signal(number)
-    begin = time.monotonic()
-    process.communicate(timeout=60)
-    assert time.monotonic() - begin < 5 and process.returncode != 0
-    finish(start(backup, "epoch", result))
-    assert json.loads(result.read_text()) == expected
+    expected, session, chance = straight("pipeline"), Session(tmp_path, "pipeline", "epoch"), random.Random(3)
+    for _ in range(max(1, KILLS // 5)):
+        process = session.start()
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(number)
+        begin = time.monotonic()
+        output = process.communicate(timeout=60)[0]
+        assert time.monotonic() - begin < 5
+        if process.returncode == 0:
+            break
+        assert f"{signal.Signals(number).name}: saved" in output
+        assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT), output[-2000:]
+        session.whole()
+    assert session.finish() == expected
+
+
+def small(folder, fitted=3, model=None, **settings):
+    x = np.random.default_rng(0).random((32, 4), np.float32)
+    if model is None:
+        tf.keras.utils.set_random_seed(1)
+        model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(8), tf.keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+    model.fit(x, x.sum(1, keepdims=True), epochs=fitted, batch_size=8, verbose=0, checkpoint_dir=folder, **settings)
+    return model
+
+
+@pytest.fixture
+def no_program_cache():
+    """Compiled programs are not kept on disk: jax would leave half a file there under a limit of sizes."""
+    import jax
+    jax.config.update("jax_enable_compilation_cache", False)
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+def test_a_write_that_fails_anywhere(tmp_path, no_program_cache):
+    """Raise the limit of file sizes step by step: a save fails at each point, and a whole state is always there."""
+    folder = tmp_path / "run"
+    model = small(folder, 2)
+    size = (folder / NEWEST).stat().st_size
+    before, limits = (folder / NEWEST).read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    failures = 0
+    try:
+        for limit in [*range(0, size, max(1, size // 25)), size - 1]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+            try:
+                small(folder, 3, model)
+            except OSError as error:
+                failures += 1
+                assert "Could not write the file" in str(error) and "untouched" in str(error)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert (folder / NEWEST).read_bytes() == before and len(os.listdir(folder)) == 2
+            checkpoint_file.read(folder / NEWEST)
+    finally:
+        signal.signal(signal.SIGXFSZ, handler)
+    assert failures >= 20
+    small(folder, 3, model)
+    assert checkpoint_file.read(folder / NEWEST)["epoch"] == 3
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="needs a small file system")
+def test_a_full_disk_and_a_read_only_one(tmp_path):
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", mounted], capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    try:
+        small(mounted / "run", 2)
+        before = (mounted / "run" / NEWEST).read_bytes()
+        (mounted / "filler").write_bytes(b"x" * (shutil_free(mounted) - 8192))
+        with pytest.raises(OSError, match="No space left|untouched"):
+            small(mounted / "run", 3)
+        assert (mounted / "run" / NEWEST).read_bytes() == before
+        subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
+        with pytest.raises(OSError, match="(?i)permission|read-only"):
+            small(mounted / "run", 3)
+        checkpoint_file.read(mounted / "run" / NEWEST)
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def shutil_free(folder):
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def test_too_little_room_is_known_before_the_first_step(tmp_path, monkeypatch):
+    import collections
+    import shutil
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 0))
+    with pytest.raises(OSError, match="A backup takes about"):
+        small(tmp_path / "run")
+
+
+def test_the_one_before_is_used_when_the_newest_is_damaged(tmp_path):
+    folder = tmp_path / "run"
+    expected = small(tmp_path / "other", 4).get_weights()
+    small(folder, 3)
+    content = bytearray((folder / NEWEST).read_bytes())
+    content[-3] ^= 4
+    (folder / NEWEST).write_bytes(content)
+    with pytest.warns(UserWarning, match="before it is used"):
+        model = small(folder, 4)
+    for left, right in zip(model.get_weights(), expected):
+        np.testing.assert_array_equal(left, right)
+    for name in os.listdir(folder):
+        (folder / name).write_bytes(b"x" * 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(tf.errors.DataLossError, match="delete"):
+            small(folder, 5)

@@ -36,7 +36,8 @@ def is_trackable(thing) -> bool:
     kind = type(thing)
     return (is_variable(thing) or isinstance(thing, (engine.Module, DataIterator, MutableHashTable))
             or is_optimizer(thing) or isinstance(getattr(kind, "_tracked_as", None), str)
-            or hasattr(kind, "_checkpoint_children") or (kind.__name__ == "Generator" and is_variable(getattr(thing, "state", None))))
+            or hasattr(kind, "_checkpoint_children")
+            or (kind.__name__ == "Generator" and is_variable(getattr(thing, "state", None))))
 
 
 def _holds(value, depth=8):
