@@ -468,6 +468,7 @@ from fitloom.ops.random import (
 )
 from fitloom.ops.seed_generator import SeedGenerator as SeedGenerator
 from fitloom.ops.image import resize as resize_images
-from fitloom.ops import operators as _operators
+from fitloom.ops import operators as _operators, variable_updates as _variable_updates
 
 _operators.install()
+_variable_updates.install()

@@ -20,7 +20,11 @@ from fitloom.ops.calling import alike, as_index, host_value, static_int, static_
 
 
 def _index(x, spec, positions):
-    """x[spec]; each ('at',) in spec takes the next of `positions`, scalars that are inputs of the program."""
+    return x[_key(x, spec, positions)]
+
+
+def _key(x, spec, positions):
+    """The index of spec; each 'at' in spec takes the next of `positions`, scalars that are inputs of the program."""
     key, positions, axis = [], iter(positions), 0
     shown = builtins.sum(1 for part in spec if part not in (None, "..."))
     if shown > x.ndim:
@@ -43,7 +47,7 @@ def _index(x, spec, positions):
         else:
             key.append(builtins.slice(*part))
             axis += 1
-    return x[tuple(key)]
+    return tuple(key)
 
 
 @op(name="strided_slice", host=lambda x, *, spec: np.asarray(_index(x, spec, ())))
@@ -69,6 +73,18 @@ def getitem(x, key):
     """Return x[key] with TensorFlow's rules: numbers, slices, Ellipsis, tf.newaxis, scalar tensors, boolean masks."""
     if _is_mask(key):
         return boolean_mask(x, key)
+    spec, positions = read_key(key)
+    if spec is None:
+        return gather(x, positions)
+    if getattr(x, "_value", None).__class__ is np.ndarray and x._value.dtype == object:
+        return engine.Tensor(np.asarray(_index(x._value, spec, [np.asarray(p) for p in positions]), object))
+    if positions:
+        return _slice_dynamic(x, *positions, spec=spec)
+    return _slice_static(x, spec=spec)
+
+
+def read_key(key):
+    """Return an index as (static description, scalar tensors in it); (None, tensor) where it selects rows."""
     parts, spec, positions = key if isinstance(key, tuple) else (key,), [], []
     for part in parts:
         if part is None or part.__class__ is int:
@@ -90,18 +106,14 @@ def getitem(x, key):
                 positions.append(part)
         elif engine.is_tensor(part) or isinstance(part, (list, np.ndarray)):
             if len(parts) == 1 and (engine.is_tensor(part) or isinstance(part, np.ndarray)):
-                return gather(x, part)
+                return None, part
             raise TypeError(
                 "Only whole numbers, slices, Ellipsis, tf.newaxis, scalar tensors and boolean masks are valid tensor "
                 f"indices, but received {type(part).__name__}. To select by a list, use tf.gather(x, indices).")
         else:
             raise TypeError(f"A tensor index must be a whole number, a slice, Ellipsis, tf.newaxis or a scalar "
                             f"tensor, but received {part!r}.")
-    if getattr(x, "_value", None).__class__ is np.ndarray and x._value.dtype == object:
-        return engine.Tensor(np.asarray(_index(x._value, spec, [np.asarray(p) for p in positions]), object))
-    if positions:
-        return _slice_dynamic(x, *positions, spec=tuple(spec))
-    return _slice_static(x, spec=tuple(spec))
+    return tuple(spec), positions
 
 
 @op(name="slice")
@@ -249,12 +261,19 @@ _SCATTERS = {
     "max": lambda at, updates: at.max(updates),
     "min": lambda at, updates: at.min(updates),
     "mul": lambda at, updates: at.multiply(updates),
+    "div": lambda at, updates: at.divide(updates),
 }
 
 
 @op(name="tensor_scatter_nd")
 def _scatter_into(x, indices, updates, *, kind):
     return _SCATTERS[kind](x.at[tuple(jnp.moveaxis(indices, -1, 0))], updates)
+
+
+@op(name="strided_slice_assign")
+def _set(x, updates, *positions, spec, kind):
+    at = x.at[_key(x, spec, positions)]
+    return _SCATTERS[kind](at, jnp.broadcast_to(updates, jax.eval_shape(at.get).shape))
 
 
 @op(name="scatter_nd")
