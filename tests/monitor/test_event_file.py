@@ -11,7 +11,7 @@ from tensorboard.util import tensor_util
 import fitloom as tf
 from fitloom import engine
 from fitloom.monitor import EventFile
-from fitloom.monitor.event_file import png, wav
+from fitloom.monitor.event_file import png, scalar_event, wav
 from fitloom.monitor.histograms import rows_of, rows_on_device
 
 
@@ -76,3 +76,13 @@ def test_refuses_what_is_no_image(tmp_path):
 def test_nothing_is_made_before_something_is_written(tmp_path):
     tf.summary.create_file_writer(str(tmp_path / "run")).close()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("step, number", [(0, 1.5), (127, -0.0), (128, 3e38), (1 << 40, np.inf), (-1, np.nan)])
+def test_the_bytes_of_a_scalar_are_those_of_the_message(step, number):
+    from tensorboard.compat.proto.event_pb2 import Event
+    found = Event.FromString(scalar_event(12.5, step, "täg", number, "what it is"))
+    (value,) = found.summary.value
+    assert (found.wall_time, found.step, value.tag) == (12.5, step, "täg")
+    assert value.metadata.plugin_data.plugin_name == "scalars" and value.metadata.summary_description == "what it is"
+    assert np.array_equal(tensor_util.make_ndarray(value.tensor), np.float32(number), equal_nan=True)
