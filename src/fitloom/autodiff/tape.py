@@ -60,19 +60,18 @@ class GradientTape:
             trace = CONTEXT.trace
             if not trace.inline:
                 trace = self._begin(trace)
-            if self.trace is None or self.trace is not trace:
+            if self.trace is not trace:
                 if self.trace is not None:
                     self.segments, self.watched = [], []
                 trace.tapes.append(weakref.ref(self))
-            self.trace, self.start, self.recording = trace, trace.n, True
-            self.consumed = False
+            self.trace, self.start, self.recording, self.consumed = trace, trace.n, True, False
             trace.nested += 1
         return self
 
     def _begin(self, trace):
         """Outermost tape: what is pending from the previous step runs now, as one program."""
         eager = SETTINGS.eager or CONTEXT.eager
-        if self.trace is not None and not self.trace.closed and self.trace is not trace and self.segments:
+        if self.segments and self.trace is not trace and not self.trace.closed:
             if not trace.closed:
                 trace.flush(detach=True)
             CONTEXT.trace = self.trace                       # an older tape is entered again: go on in its trace
@@ -81,11 +80,12 @@ class GradientTape:
                 trace.wrote or trace.finished or trace.tapes or trace.eager != eager):
             if trace.applied is not None:
                 owner, node = trace.applied
-                owner._run_at_once = node is trace.node      # nothing was recorded after the update
+                if owner._run_at_once is not (node is trace.node):
+                    owner._run_at_once = node is trace.node  # whether nothing was recorded after the update
             elif trace.wrote and CONTEXT.applied is not None:
                 CONTEXT.applied._run_at_once = False         # something was: next time wait for it
             CONTEXT.applied = None
-            trace.flush(detach=True)
+            trace.run(detach=True)
             trace = CONTEXT.trace
         if trace.closed:
             trace = CONTEXT.trace = Trace(eager=eager)
@@ -93,11 +93,14 @@ class GradientTape:
 
     def __exit__(self, kind, *_):
         with LOCK:
-            self._pause()
-            self.trace.nested -= 1
-            if kind is not None and not self.trace.inline:   # what was recorded before the error stays out of
-                self.trace.finished = True                   # the next step's program
-                self.consumed = self.consumed or not self.trace.nested
+            trace = self.trace
+            if self.recording:
+                self.segments.append((self.start, trace.n))
+                self.recording = False
+            trace.nested -= 1
+            if kind is not None and not trace.inline:   # what was recorded before the error stays out of
+                trace.finished = True                        # the next step's program
+                self.consumed = self.consumed or not trace.nested
         return False
 
     def _pause(self):
@@ -128,7 +131,7 @@ class GradientTape:
                 self.trace.slot(each)
 
     def watched_variables(self):
-        """Return the variables that the tape has watched, in the order they were read."""
+        """Return the variables that the tape has watched, in the order they were made."""
         if self.trace is None or self.trace.closed:
             return ()
         found = [v for v in self.watched if getattr(v, "is_variable", False)]
@@ -140,7 +143,7 @@ class GradientTape:
                 used = {k for _, slots, _ in self.trace.entries() for k in slots}
                 for store in self.trace.opened:
                     found += [v for v in store.members if v.trainable and used & set(self.trace.versions(v))]
-        return tuple(dict.fromkeys(found))
+        return tuple(sorted(dict.fromkeys(found), key=lambda v: v.number))
 
     # -- differentiating
 
@@ -157,6 +160,10 @@ class GradientTape:
             RuntimeError: a second call on a tape that is not persistent.
         """
         with LOCK:
+            if output_gradients is None:
+                results = self._replay(target, sources)
+                if results is not None:
+                    return results
             return self._gradient(target, sources, output_gradients, unconnected_gradients, None)
 
     def jacobian(self, target, sources, unconnected_gradients="none", parallel_iterations=None,
@@ -190,20 +197,21 @@ class GradientTape:
             plain = not any(s.__class__ in (list, tuple, dict) for s in sources)
         else:
             plain = False
-        if plain and output_gradients is None and jacobian is None:
-            results = self._replay(trace, target, sources)
-            if results is not None:
-                return results
         if trace.closed:
             raise RuntimeError("What this tape recorded was discarded after an error in its `with` block.")
         return self._gradient_anew(trace, target, sources, output_gradients, unconnected_gradients, jacobian, plain)
 
-    def _replay(self, trace, target, sources):
+    def _replay(self, target, sources):
         """The same call at the same node as before: the same instruction, with nothing looked up."""
-        if trace.inline or trace is not CONTEXT.trace or trace.node.gradients is None or target.__class__ is not Tensor:
+        trace = self.trace
+        if self.consumed or trace is None or trace.inline or trace is not CONTEXT.trace or target.__class__ is not Tensor:
             return None
-        segments, slot, known, ledger, stores, instruction, following = trace.node.gradients
-        if segments != self.segments or self.recording or target.trace is not trace or target.slot != slot \
+        found = trace.node.gradients
+        if found is None:
+            return None
+        segments, slot, known, ledger, stores, instruction, following = found
+        if target.trace is not trace or target.slot != slot or self.recording or segments != self.segments \
+                or sources.__class__ is not list and sources.__class__ is not tuple \
                 or len(sources) != len(known) or not all(map(is_, sources, known)) or not self.automatic \
                 or self.watched or trace.eager:
             return None

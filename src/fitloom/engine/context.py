@@ -54,10 +54,19 @@ class _Settings:
 SETTINGS = _Settings()
 
 
+def leave_known_paths():
+    """Make open traces keep books of their own, so that what comes next is looked at."""
+    with LOCK:
+        for trace in (CONTEXT.trace, *traces_of_other_threads()):
+            if trace.ledger is not None:
+                trace.keep_books()
+
+
 class eager_scope:
     """Context in which each operation runs at once (`run_eagerly=True`)."""
 
     def __enter__(self):
+        leave_known_paths()
         self.before, CONTEXT.eager = CONTEXT.eager, True
 
     def __exit__(self, *_):
@@ -66,6 +75,7 @@ class eager_scope:
 
 def run_functions_eagerly(run_eagerly):
     """Execute each operation at once instead of recording it, in all threads: for debugging."""
+    leave_known_paths()
     SETTINGS.eager = bool(run_eagerly)
 
 

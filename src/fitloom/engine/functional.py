@@ -262,7 +262,7 @@ def optimizer_applied(owner):
     trace = CONTEXT.trace
     if trace.closed or trace.inline:
         return
-    if getattr(owner, "_run_at_once", False) and not trace.live_tapes():
+    if owner._run_at_once and not trace.live_tapes():
         trace.flush()
         CONTEXT.applied = owner
     else:

@@ -6,6 +6,8 @@ costs a few microseconds, however much it computes; its body runs as Python only
 """
 import sys
 
+from operator import is_
+
 import jax
 import jax.extend
 import jax.extend.core
@@ -20,7 +22,7 @@ from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import Instruction, Op
 from fitloom.engine.recording import convert_to_tensor
-from fitloom.engine.store import LAYOUT
+from fitloom.engine.store import LAYOUT, PackedResults
 from fitloom.engine.tensor import Tensor, pending
 from fitloom.engine.trace import Ledger, Trace, forget_instruction
 
@@ -48,7 +50,8 @@ class Memo:
     """
 
     __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "end", "written",
-                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain")
+                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing", "places", "run",
+                 "opens")
 
 
 class Procedure(Op):
@@ -194,7 +197,7 @@ class Bound:
     def __call__(self, inputs):
         """Record with input tensors (a sequence); return the result structure."""
         results = self.replay(inputs)
-        return self._record(inputs) if results is MISSED else results
+        return self.record(inputs) if results is MISSED else results
 
     def replay(self, inputs):
         """Do the same as the last time at this place of a known path; MISSED if anything differs.
@@ -202,35 +205,37 @@ class Bound:
         This is what a step of a training loop consists of, so it looks nothing up that the place determines.
         """
         trace = CONTEXT.trace
-        if trace.ledger is None or SETTINGS.eager or CONTEXT.eager:
+        if trace.ledger is None:
             return MISSED
         with LOCK:
-            ledger = trace.ledger
-            memo = ledger and trace.node.memos.get(self)
-            if not memo or memo.before is not ledger or len(inputs) != len(memo.inputs):
+            memo = trace.node.memos.get(self)
+            if memo is None or memo.before is not trace.ledger or len(inputs) != len(memo.places) \
+                    or memo.epoch != LAYOUT.epoch:
                 return MISSED
-            leaves = trace.leaves
-            for value, slot, a in zip(inputs, memo.inputs, memo.avals):
-                if value.__class__ is not Tensor or value.aval is not a:
+            leaves, outs = trace.leaves, trace.outs
+            if memo.run is not None:               # the results of one instruction, such as all gradients
+                if not all(map(is_, inputs, outs[memo.run])):
                     return MISSED
-                if value.trace is trace:
-                    if value.slot != slot:
+            else:
+                for value, place, slot, a in zip(inputs, memo.places, memo.inputs, memo.avals):
+                    if place is not None:
+                        if value is not outs[place]:
+                            return MISSED
+                    elif value.__class__ is not Tensor or value.aval is not a:
                         return MISSED
-                elif slot == -len(leaves) - 1 and value not in trace.tensors:
-                    leaves.append(value.array)
-                    trace.tensors[value] = slot
-                elif trace.tensors.get(value) != slot:
-                    return MISSED
-            if memo.epoch != LAYOUT.epoch or memo.leaves != len(leaves) \
-                    or memo.seeds is not None and memo.seeds != len(trace.ints):
+                    elif slot == -len(leaves) - 1 and value not in trace.tensors and value.trace is not trace:
+                        array = value._value
+                        leaves.append(value.array if array is None or array.__class__ is PackedResults else array)
+                        trace.tensors[value] = slot
+                    elif trace.tensors.get(value) != slot:
+                        return MISSED
+            if memo.leaves != len(leaves) or memo.seeds is not None and memo.seeds != len(trace.ints):
                 return MISSED
-            values = []
-            for store, _ in memo.new:
-                value = store.value
-                if store.writer is not None or value.__class__ is np.ndarray:
+            for store in memo.opens:
+                array = store.value
+                if store.writer is not None or array.__class__ is np.ndarray:
                     return MISSED
-                values.append(value)
-            leaves += values
+                leaves.append(array)
             if memo.seeds is not None:
                 trace.draw()
             for store in memo.write_stores:
@@ -240,6 +245,8 @@ class Bound:
                 result = pending(trace, start, memo.outputs[0])
                 trace.outs.append(result)
                 return result
+            if memo.nothing:
+                return None
             results = []
             for a in memo.outputs:
                 results.append(pending(trace, start, a))
@@ -247,7 +254,8 @@ class Bound:
             trace.outs += results
             return _assemble(memo.instruction.layout, results)
 
-    def _record(self, inputs):
+    def record(self, inputs):
+        """Record without looking for what happened the last time on a known path."""
         trace = CONTEXT.trace
         if trace.inline or SETTINGS.eager or CONTEXT.eager:
             return self.procedure._as_python(inputs, self.attributes)
@@ -291,18 +299,20 @@ class Bound:
             return self(given)       # tracing the body read a pending value, or a variable would be written twice
         memo, inputs = Memo(), list(slots)
         memo.inputs, memo.avals, memo.epoch, memo.leaves = inputs, list(avals), LAYOUT.epoch, len(trace.leaves)
-        memo.before = trace.ledger
+        memo.before, memo.places, memo.run = trace.ledger, *_places(trace, given)
         before = dict(trace.opened)                     # from here on with books of its own
         slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
         memo.stores, memo.new = [], []
         for store in dict.fromkeys(v.store for v in layout.variables):
             (memo.stores if store in before else memo.new).append((store, trace.opened[store]))
+        memo.opens = tuple([store for store, _ in memo.new])
         memo.seeds = len(trace.ints) if layout.seeded else None
         if layout.seeded:
             slots.append(trace.draw())
         memo.start, memo.instruction = trace.n + instruction.results, instruction
         memo.outputs = instruction.outputs[:instruction.results]
         memo.plain = layout.structure is None and not layout.masks and len(memo.outputs) == 1
+        memo.nothing = not memo.outputs and layout.structure is None and layout.tensors[0].value is None
         results = trace.emit(instruction, tuple(slots))
         memo.next, memo.end = trace.node, trace.n
         memo.written = layout.written
@@ -325,6 +335,16 @@ class Bound:
 
 
 MISSED = object()          # a replay found something that differs
+
+
+def _places(trace, inputs):
+    """Where the inputs stand among the trace's results (None: elsewhere), and as a slice if they are neighbours."""
+    position = {id(t): k for k, t in enumerate(trace.outs)}
+    places = [position.get(id(x)) for x in inputs]
+    first = places[0] if places else None
+    if first is None or places != list(range(first, first + len(places))):
+        return places, None
+    return places, slice(first, first + len(places))
 
 
 _references = sys.getrefcount

@@ -105,6 +105,10 @@ class Program:
         if alive:
             base, order = len(self.written), self.order
             packed = PackedResults(results[-1], self.where) if self.where else None
+            if not order:
+                for tensor in alive:
+                    tensor._value = packed
+                return
             for tensor in alive:
                 i = order.get(tensor.slot)
                 tensor._value = packed if i is None else results[base + i]

@@ -121,8 +121,8 @@ def pack(variables, limit_bytes=16384, most=32):
 
 
 class _Layout:
-    """Counts how often variables changed stores; what was remembered about slots is dated by it."""
-    epoch = 0
+    """Counts how often variables changed stores (what was remembered about slots is dated by it) or were frozen."""
+    epoch, frozen = 0, 0
 
 
 LAYOUT = _Layout()

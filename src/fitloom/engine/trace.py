@@ -279,7 +279,8 @@ class Trace:
         """
         if not self.wrote or self.nested:
             return False
-        written = {id(v) for earlier, _ in self.log for v in earlier}
+        log = self.log if self.ledger is None else self.ledger.log
+        written = {id(v) for earlier, _ in log for v in earlier}
         if not any(id(v) in written for v in variables) or self.live_tapes():
             return False
         self.flush()
@@ -356,12 +357,17 @@ class Trace:
             if CONTEXT.trace.inline:
                 # a traced function reads a value made outside it: run for real, not into the function's program
                 with jax.ensure_compile_time_eval():
-                    self._flush(detach)
+                    self.run(detach)
             else:
-                self._flush(detach)
+                self.run(detach)
 
-    def _flush(self, detach):
-        keep = bool(self.tapes) and bool(self.live_tapes())
+    def run(self, detach):
+        """Flush, for callers who hold the lock and are not inside a traced function."""
+        keep = False
+        for reference in self.tapes:
+            tape = reference()
+            if tape is not None and not tape.consumed:
+                keep = True
         ledger = self.ledger
         dirty = self.dirty if ledger is None else ledger.dirty
         try:
@@ -388,11 +394,13 @@ class Trace:
                     CONTEXT.trace = CLOSED
 
     def _program(self, live, keep, ledger):
-        node, key = self.node, (live, keep, ledger)
+        node, key = self.node, (live, keep, ledger, len(self.leaves))
         program = None if ledger is None else node.ready.get(key)
         if program is None:
             placement = placement_of(self.holders) if Placement.used else None
-            full = (live, tuple(self.layouts), keep, self.committed, len(self.floats), len(self.ints), placement)
+            # leaves that no entry uses (what a function run at once has read) count too
+            full = (live, tuple(self.layouts), keep, self.committed, len(self.leaves), len(self.floats), len(self.ints),
+                    placement)
             program = node.programs.get(full)
             if program is None:
                 program = node.programs[full] = Program(self, live, keep, placement)
@@ -403,9 +411,11 @@ class Trace:
 
     def close(self):
         """Forget everything: the values are where they belong."""
-        self.closed, self.ledger = True, None
-        self.outs = self.leaves = self.slots = self.holders = self.log = self.values = self.tensors = None
-        self.tapes = self.opened = self.late = self.dirty = self.layouts = ()
+        self.outs = self.leaves = self.tensors = self.values = None
+        if self.ledger is None:
+            self.slots = self.holders = self.log = None
+            self.opened = self.late = self.dirty = self.layouts = ()
+        self.closed, self.ledger, self.tapes = True, None, ()
         if CONTEXT.trace is self:
             CONTEXT.trace = CLOSED
 

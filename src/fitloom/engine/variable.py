@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.Variable` and `keras.Variable`."""
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,7 +11,7 @@ from fitloom.engine.avals import aval_of
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.instruction import Instruction, Op
 from fitloom.engine.recording import convert_to_tensor, host_array, op
-from fitloom.engine.store import Store
+from fitloom.engine.store import LAYOUT, Store
 from fitloom.engine.tensor import Reference, Tensor, describe, device_name
 from fitloom.engine.trace import Trace
 
@@ -27,6 +29,9 @@ class _Assign(Op):
 
 
 _ASSIGN = _Assign(None, "assign")
+
+
+_NUMBERS = itertools.count()        # variables in the order they were made
 
 
 class Variable:
@@ -69,7 +74,7 @@ class Variable:
     def _setup(self, array, trainable, name):
         self.aval = aval_of(array)
         self.store, self.index, self.pinned = Store(array, [self]), 0, False
-        self._trainable, self._name = trainable, name
+        self._trainable, self._name, self.number = trainable, name, next(_NUMBERS)
         self.constraint = self._declared_shape = None
 
     # -- what it is
@@ -335,6 +340,7 @@ class KerasVariable(Variable):
     @trainable.setter
     def trainable(self, value):
         self._trainable = bool(value)
+        LAYOUT.frozen += 1
 
     def __repr__(self):
         if CONTEXT.trace.inline:

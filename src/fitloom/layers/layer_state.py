@@ -5,6 +5,7 @@ import weakref
 import numpy as np
 
 from fitloom import engine
+from fitloom.engine.store import LAYOUT
 from fitloom.layers.call_context import STRUCTURE
 from fitloom.layers.graph import Operation
 
@@ -59,7 +60,11 @@ class LayerState(Operation):
     @property
     def trainable_variables(self):
         """The variables that training may change; none if the layer is frozen."""
-        return [v for v in self.variables if v.trainable] if self.trainable else []
+        known = self.__dict__.get("_trainable_now")
+        if known is None or known[0] != STRUCTURE.epoch or known[1] != LAYOUT.frozen:
+            found = [v for v in self.variables if v.trainable] if self.trainable else []
+            known = self.__dict__["_trainable_now"] = (STRUCTURE.epoch, LAYOUT.frozen, found)
+        return known[2].copy()
 
     @property
     def non_trainable_variables(self):

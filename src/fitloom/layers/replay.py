@@ -9,6 +9,7 @@ import weakref
 
 from fitloom import engine
 from fitloom.base import nest
+from fitloom.engine.context import CONTEXT
 from fitloom.engine.tensor import Tensor
 from fitloom.layers.call_context import STRUCTURE, context
 
@@ -95,16 +96,16 @@ def record(layer, inputs, kwargs):
         training = kwargs["training"]
     if training is None:
         training = context.training if context.training is not None else known.training_default
-    if training is not None and training.__class__ is not bool or context.shared \
-            or engine.current_autocast() is not None:
+    if training is not None and training.__class__ is not bool or context.shared or CONTEXT.autocast is not None:
         return NOT_RECORDED
     if inputs.__class__ is Tensor:
-        if getattr(inputs, "_keras_mask", None) is not None or inputs.aval.dtype.hasobject:   # strings: on the host
+        if inputs._keras_mask is not None or inputs.aval.dtype.hasobject:   # strings: on the host
             return NOT_RECORDED
         bound = known.bound.get(training)
         if bound is None:
             bound = known.bound[training] = procedure.bind((("structure", None), ("training", training)))
-        return bound((inputs,))
+        outputs = bound.replay((inputs,))
+        return bound.record((inputs,)) if outputs is engine.MISSED else outputs
     if not nest.is_nested(inputs):
         if not hasattr(inputs, "__array__") or isinstance(inputs, (engine.KerasTensor, type)):
             return NOT_RECORDED

@@ -9,6 +9,7 @@ The other arguments are those of the function named in each docstring.
 """
 from fitloom import engine, ops
 from fitloom.base import config, registry
+from fitloom.engine.tensor import Tensor
 from fitloom.losses import classification, overlap, regression
 from fitloom.losses.loss import Loss
 from fitloom.losses.recording import Recorder, is_symbolic
@@ -21,7 +22,7 @@ class FunctionLoss(Loss):
     """A built-in loss: `fn` and the names of its settings, kept as attributes and in the configuration."""
 
     per_example = True
-    fn = None
+    fn = _bound = None
     unwritten: dict = {}        # settings that Keras leaves out of configurations: written when not at this default
 
     def __init_subclass__(cls, **kwargs):
@@ -38,16 +39,17 @@ class FunctionLoss(Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the reduced loss, recorded as one instruction."""
-        known = self.__dict__.get("_bound")
-        if sample_weight is None and known is not None and y_true.__class__ is engine.Tensor \
-                and y_pred.__class__ is engine.Tensor and engine.get_mask(y_pred) is None \
-                and engine.get_mask(y_true) is None and known[0] == (self.reduction, self._dtype, config.epsilon()):
-            return known[1]((y_true, y_pred))
+        known = self._bound
+        if sample_weight is None and known is not None and y_true.__class__ is Tensor and y_pred.__class__ is Tensor \
+                and y_pred._keras_mask is None and y_true._keras_mask is None and known[0] == self.reduction \
+                and known[1] == self._dtype and known[2] == config.epsilon():
+            loss = known[3].replay((y_true, y_pred))
+            return known[3].record((y_true, y_pred)) if loss is engine.MISSED else loss
         if is_symbolic(y_true, y_pred, sample_weight) or self._recorder is None:
             return super().__call__(y_true, y_pred, sample_weight)
         arguments = [None if x is None else as_tensor(x) for x in (y_true, y_pred, sample_weight)]
         settings = (("reduction", self.reduction), ("dtype", self._dtype), ("epsilon", config.epsilon()))
-        self.__dict__["_bound"] = ((self.reduction, self._dtype, config.epsilon()),
+        self.__dict__["_bound"] = (self.reduction, self._dtype, config.epsilon(),
                                    self._recorder.bind((1, 1, 0), settings))
         return self._recorder(arguments, settings)
 

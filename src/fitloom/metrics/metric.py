@@ -4,6 +4,7 @@ import weakref
 
 from fitloom import engine, initializers, ops
 from fitloom.base import config, dtypes, naming, nest
+from fitloom.engine.tensor import Tensor
 from fitloom.engine.stateless import with_values
 from fitloom.losses.recording import Recorder, is_symbolic
 from fitloom.losses.shapes import as_tensor
@@ -169,18 +170,28 @@ class Metric:
 class BuiltinMetric(Metric):
     """A metric whose update is `_update(...)` over tensors, recorded as one instruction."""
 
+    _bound = None
+
     def _build(self, *arguments):
         """Make variables whose shapes depend on the first batch."""
 
     def _add(self, *arguments):
         """Record `_update(*arguments)`; arguments are tensors, or anything that becomes one, or None."""
-        known = self.__dict__.get("_bound")
-        if known is not None and known[0] == (self._settings_version, config.epsilon(), len(self._variables)) \
-                and all(present == (0 if x is None else 1 if x.__class__ is engine.Tensor
-                                    and engine.get_mask(x) is None else -1)
-                        for present, x in zip(known[1], arguments)) and len(arguments) == len(known[1]):
-            known[2]([x for x in arguments if x is not None])
-            return None
+        known = self._bound
+        if known is not None and known[0] == self._settings_version and known[1] == config.epsilon() \
+                and known[2] == len(self._variables) and len(arguments) == len(known[3]):
+            given = []
+            for x, present in zip(arguments, known[3]):
+                if x.__class__ is Tensor and x._keras_mask is None:
+                    if not present:
+                        break
+                    given.append(x)
+                elif x is not None or present:
+                    break
+            else:
+                if known[4].replay(given) is engine.MISSED:
+                    known[4].record(given)
+                return None
         if is_symbolic(*arguments):
             self._build(*arguments)
             return self._update(*arguments)
@@ -204,7 +215,7 @@ class BuiltinMetric(Metric):
         settings = (("settings", (self._settings_version, config.epsilon())),)
         if type(self)._build is BuiltinMetric._build:
             present = tuple(0 if x is None else 1 for x in arguments)
-            self.__dict__["_bound"] = ((self._settings_version, config.epsilon(), len(self._variables)), present,
+            self.__dict__["_bound"] = (self._settings_version, config.epsilon(), len(self._variables), present,
                                        recorder.bind(present, settings))
         recorder(arguments, settings)
         return None

@@ -54,6 +54,8 @@ class Optimizer(State):
         0.8
     """
 
+    _run_at_once = False        # whether a loop records nothing after the update, see engine.optimizer_applied
+    _last = None                # (version, variables, bound procedure) of the last plain update
     settings: tuple = ()        # names of the arguments a subclass adds
 
     def __init__(self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None, global_clipnorm=None,
@@ -102,6 +104,8 @@ class Optimizer(State):
         if unknown:
             raise TypeError(f"apply_gradients() got unknown arguments {sorted(unknown)}.")
         pairs = list(grads_and_vars)
+        if self._again(pairs):
+            return self._iterations
         if not pairs:
             raise ValueError(_NOTHING)
         if set(map(type, pairs)) != {tuple} and not all(isinstance(pair, (tuple, list)) for pair in pairs) \
@@ -110,6 +114,21 @@ class Optimizer(State):
         gradients, variables = zip(*pairs)
         self.apply(gradients, variables)
         return self._iterations
+
+    def _again(self, pairs):
+        """Record the update if it is the one that was recorded last at this place; return whether it was."""
+        last = self._last
+        if last is None or last[0] != self._version or len(pairs) != len(last[1]):
+            return False
+        try:
+            gradients, variables = zip(*pairs)
+        except (TypeError, ValueError):
+            return False
+        if not all(map(operator.is_, variables, last[1])) or any(map(_CONSTRAINT, variables)) \
+                or last[2].replay(gradients) is engine.MISSED:
+            return False
+        engine.optimizer_applied(self)
+        return True
 
     def apply(self, grads, trainable_variables=None):
         """Update variables by their gradients (lists of one length and order).
@@ -204,6 +223,8 @@ class Optimizer(State):
             bound = (indices, version, rate is None), self._procedure(indices).bind(attributes)
             self.__dict__["_bound"] = bound
         bound[1](inputs)
+        if rate is None and type(self)._record is Optimizer._record and type(self).apply is Optimizer.apply:
+            self._last = (version, tuple(variables), bound[1])
 
     def _program_version(self):
         return self._version
