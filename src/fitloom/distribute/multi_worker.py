@@ -56,6 +56,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             extended = StrategyExtended(
                 self, [f"/job:worker/replica:0/task:{d.process_index}/device:{d.platform.upper()}:{d.id}"
                        for d in devices], Placement(jax.sharding.Mesh(np.array(devices), ("replica",))))
+            Placement.cluster = extended.placement
         super().__init__(extended)
         self.extended.should_checkpoint = self.extended.should_save_summary = self.is_chief
         if not self.is_chief:

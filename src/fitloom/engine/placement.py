@@ -25,6 +25,7 @@ class Placement:
     """
 
     used = False               # whether any was made: traces then look for placed stores
+    cluster = None             # the placement over all processes of a cluster
     dispatched = 0             # programs started in a cluster: what its workers compare
 
     def __init__(self, mesh, axes="replica", layout=None):
@@ -83,6 +84,11 @@ def placement_of(stores):
         if store is not None and store.placement is not None:
             return store.placement
     return None
+
+
+def spans_processes(arrays):
+    """Whether one of these arrays has parts in other processes."""
+    return any(isinstance(a, jax.Array) and not a.is_fully_addressable for a in arrays)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.checking import check_results, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
-from fitloom.engine.placement import Placement, placement_of
+from fitloom.engine.placement import Placement, placement_of, spans_processes
 from fitloom.engine.program import Program
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, repack
@@ -394,10 +394,11 @@ class Trace:
                     CONTEXT.trace = CLOSED
 
     def _program(self, live, keep, ledger):
-        node, key = self.node, (live, keep, ledger, len(self.leaves))
+        spread = Placement.cluster if Placement.cluster is not None and spans_processes(self.leaves) else None
+        node, key = self.node, (live, keep, ledger, len(self.leaves), spread)
         program = None if ledger is None else node.ready.get(key)
         if program is None:
-            placement = placement_of(self.holders) if Placement.used else None
+            placement = (placement_of(self.holders) if Placement.used else None) or spread
             # leaves that no entry uses (what a function run at once has read) count too
             full = (live, tuple(self.layouts), keep, self.committed, len(self.leaves), len(self.floats), len(self.ints),
                     placement)
