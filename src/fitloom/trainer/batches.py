@@ -9,6 +9,8 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, nest
+from fitloom.data.iterators import Batches
+from fitloom.data.structure import to_tensor
 from fitloom.distribute.strategy import between_workers
 from fitloom.trainer import validation
 from fitloom.trainer.steps import pack_x_y_sample_weight, unpack_x_y_sample_weight
@@ -16,6 +18,7 @@ from fitloom.trainer.steps import pack_x_y_sample_weight, unpack_x_y_sample_weig
 RAN_OUT = ("Your input ran out of data; interrupting the epoch. Make sure that your dataset or generator can generate "
            "at least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building "
            "your dataset.")
+MOST_BYTES = 1 << 30            # datasets of slices up to this size are trained on like arrays
 
 
 # -- what x is
@@ -215,10 +218,10 @@ class ArraySource:
             order, self._rest = order[:end], order[end:]
         return order
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def epoch(self, given=0):
+        """Yield the batches of one epoch, of which `given` have been done before."""
         order = self.order()
-        for start in range(0, len(order), self.full_batch):
+        for start in range(given * self.full_batch, len(order), self.full_batch):
             yield self.cut(order[start:start + self.full_batch])
 
     def finish_epoch(self):
@@ -244,6 +247,58 @@ class ArraySource:
                 "shuffle": str(self.shuffle)}
 
 
+class PlannedSource(ArraySource):
+    """A tf.data.Dataset that is slices of arrays, shuffled and cut in batches: the arrays themselves, in its order.
+
+    So that training can keep them on the device and do many steps a dispatch, as for arrays.
+
+    Args:
+        dataset: the Dataset.
+        plan: its InMemoryPlan.
+    """
+
+    def __init__(self, dataset, plan):
+        self.dataset, self.plan, self.arrays = dataset, plan, plan.arrays
+        self.x, self.y, _ = unpack_x_y_sample_weight(plan.arrays)
+        leaves = nest.flatten(plan.arrays)
+        self.rows, self.shuffle, self.asked = len(leaves[0]), plan.shuffle is not None, None
+        self.full_batch = min(plan.batch_size, self.rows)
+        self.steps = self.batches = int(dataset.cardinality())
+        self._device = self._rest = None
+
+    def order(self):
+        """Return the rows of the next epoch in the dataset's order."""
+        order = self.plan.order()
+        return order[:self.steps * self.full_batch] if self.plan.drop_remainder else order
+
+    def position(self):
+        """Return what a checkpoint stores: the dataset's position between two epochs."""
+        return iter(self.dataset).state()
+
+    def go_to(self, position):
+        """Continue where `position()` was taken."""
+        if position is not None:
+            iter(self.dataset).restore(position)
+
+    def fingerprint(self):
+        """Return what tells these data from others."""
+        return {**super().fingerprint(), "shuffle": iter(self.dataset).state()["plan"]}
+
+
+def planned(dataset, steps, class_weight):
+    """Return a PlannedSource for a dataset that lies in memory and is small enough for the device, or None."""
+    find = getattr(dataset, "_in_memory_plan", None)
+    plan = find() if find is not None and not steps and not class_weight else None
+    if plan is None or plan.repeat != 1:
+        return None
+    leaves = nest.flatten(plan.arrays)
+    if not all(isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufV" for leaf in leaves) \
+            or sum(leaf.nbytes for leaf in leaves) > MOST_BYTES or not len(leaves[0]) \
+            or (isinstance(plan.arrays, tuple) and len(plan.arrays) > 3) or not int(dataset.cardinality()):
+        return None
+    return PlannedSource(dataset, plan)
+
+
 class StreamSource:
     """Batches that something else makes: a Dataset, a PyDataset, a generator, a loader, any iterable.
 
@@ -257,8 +312,6 @@ class StreamSource:
     in_memory = False
 
     def __init__(self, data, steps=None, class_weight=None, shuffle=False):
-        if is_dataset(data):
-            data = between_workers(data)
         self.data, self.asked, self.class_weight = data, steps, class_weight
         self.shuffle = shuffle and is_sequence(data) and not is_dataset(data)
         self.full_batch = None
@@ -362,7 +415,7 @@ class StreamSource:
         data, self._since = self.data, 0
         self._began = (engine.stream_state(), np.random.get_state(legacy=True))
         if is_dataset(data):
-            made = self._made = iter(data)
+            made = self._made = data._batches_numpy() if hasattr(data, "_batches_numpy") else iter(data)
         elif is_sequence(data):
             from fitloom.trainer.py_dataset import read
             made = read(data, self.shuffle)
@@ -376,12 +429,17 @@ class StreamSource:
             batch = tuple(batch)              # a torch loader collates to lists
         if isinstance(batch, tuple) and len(batch) > 3:
             unpack_x_y_sample_weight(batch)   # raises
-        batch = nest.map_structure(_leaf, batch)
+        batch = nest.map_structure(_component if isinstance(self._made, Batches) else _leaf, batch)
         if self.class_weight:
             x, y, weight = unpack_x_y_sample_weight(batch)
             plain = nest.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), (y, weight))
             batch = pack_x_y_sample_weight(x, y, weigh_classes(*plain, self.class_weight))
         return batch
+
+
+def _component(value):
+    """Bring one component of one of our datasets into form: numbers as they are, nobody else writes into them."""
+    return value if type(value) is np.ndarray and value.dtype.kind in "biufcV" else _leaf(to_tensor(value))
 
 
 def _leaf(value):
@@ -447,11 +505,14 @@ def open_source(x, y=None, sample_weight=None, batch_size=None, steps=None, shuf
         if value is not None:
             raise ValueError(f"x is a {type(x).__name__} that yields whole batches, so `{name}` should not be passed: "
                              "let it yield (x, y) or (x, y, sample_weight).")
-    if batch_size is not None and not is_dataset(x):
-        raise ValueError(f"x is a {type(x).__name__} that yields whole batches, so batch_size={batch_size} has no "
-                         "meaning. Set the size where the batches are made.")
-    if batch_size is not None:
-        raise ValueError("x is a Dataset, so batch_size has no meaning: use dataset.batch(...).")
+    if batch_size is not None:  # Keras ignores it, and its guides pass it
+        warnings.warn(f"x is a {type(x).__name__} that yields whole batches, so batch_size={batch_size} has no meaning. "
+                      "Set the size where the batches are made, for example with dataset.batch(...).", stacklevel=4)
+    if is_dataset(x):
+        x = between_workers(x)
+        found = planned(x, steps, class_weight)
+        if found is not None:
+            return found
     return StreamSource(x, steps, class_weight, shuffle)
 
 
