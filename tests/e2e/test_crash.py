@@ -30,11 +30,11 @@ class Session:
         self.folder, self.backup, self.result = folder, folder / "backup", folder / "result.json"
         self.arguments = [str(self.backup), str(save_freq), str(self.result), kind]
 
-    def start(self):
+    def start(self, wait=True):
         process = subprocess.Popen([sys.executable, str(SCRIPT), *self.arguments], stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
         end = time.monotonic() + 120
-        while not (self.backup / NEWEST).exists() and process.poll() is None and time.monotonic() < end:
+        while wait and not (self.backup / NEWEST).exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.005)
         return process
 
@@ -50,12 +50,14 @@ class Session:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """Results of runs that nothing interrupts, by kind of data."""
+    """(Result, seconds) of runs that nothing interrupts, by kind of data."""
     results = {}
 
     def get(kind):
         if kind not in results:
-            results[kind] = Session(tmp_path_factory.mktemp("straight"), kind, "epoch").finish()
+            begin = time.monotonic()
+            results[kind] = Session(tmp_path_factory.mktemp("straight"), kind, "epoch").finish(), \
+                time.monotonic() - begin
         return results[kind]
     return get
 
@@ -70,15 +72,19 @@ def in_a_save(session, process, chance):
 
 @pytest.mark.parametrize("kind, save_freq", [("arrays", 3), ("pipeline", "epoch"), ("pipeline", 3), ("generator", 5)])
 def test_sigkill(tmp_path, straight, kind, save_freq):
-    expected, chance = straight(kind), random.Random(5)
-    session, steps, kills, ends = Session(tmp_path, kind, save_freq), 0, 0, 0
+    (expected, seconds), chance = straight(kind), random.Random(5)
+    session, steps, kills, ends, moments = Session(tmp_path, kind, save_freq), 0, 0, 0, []
     while kills < 2 * KILLS and ends < 2 * KILLS:
-        process = session.start()
+        process = session.start(wait=kills % 2)
         if kills % 2:
             in_a_save(session, process, chance)
-        else:
-            # from the first import to the last epoch
-            time.sleep(chance.uniform(0, 0.5))
+        else:                                              # from the first import to the last epoch
+            begin = time.monotonic()
+            moment = begin + chance.uniform(0, seconds)
+            while time.monotonic() < moment and process.poll() is None:
+                time.sleep(0.002)
+            if process.poll() is not None:
+                seconds = min(seconds, time.monotonic() - begin)
         process.send_signal(signal.SIGKILL)
         output = process.communicate()[0]
         if process.returncode == 0:                        # it came to its end before: once more from the beginning
@@ -86,21 +92,23 @@ def test_sigkill(tmp_path, straight, kind, save_freq):
             session.result.unlink()
             for name in os.listdir(session.backup):
                 (session.backup / name).unlink()
-            ends += 1
+            ends, steps = ends + 1, 0
             continue
         assert process.returncode == -signal.SIGKILL, output[-3000:]
         kills += 1
-        state = session.whole()
-        done = state["epoch"] * 8 + state["step"]
-        assert done >= steps or ends
-        steps = done
+        if (session.backup / NEWEST).exists():
+            state = session.whole()
+            done = state["epoch"] * 8 + state["step"]
+            assert done >= steps
+            steps = done
+        moments.append(steps)
     assert session.finish() == expected
-    print(f"{kind} {save_freq}: {kills} kills, {ends} runs that ended before theirs")
+    print(f"{kind} {save_freq}: {kills} kills, last saved steps {moments}; {ends} runs ended before their kill")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_lose_no_step(tmp_path, straight, number):
-    expected, session, chance = straight("pipeline"), Session(tmp_path, "pipeline", "epoch"), random.Random(3)
+    (expected, _), session, chance = straight("pipeline"), Session(tmp_path, "pipeline", "epoch"), random.Random(3)
     for _ in range(max(1, KILLS // 5)):
         process = session.start()
         time.sleep(chance.uniform(0, 0.3))

@@ -6,6 +6,7 @@ import warnings
 from fitloom.callbacks.monitoring import MonitorCallback
 from fitloom.callbacks.progress import write
 from fitloom.saving import atomic
+from fitloom.saving.background import Background
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -22,6 +23,8 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: 'epoch', or a number of batches.
         initial_value_threshold: the value to beat with the first save.
         max_to_keep: how many files to keep (keyword only; not in Keras); None keeps all.
+        async_save: make the file in memory and write it in a thread while training goes on (keyword only; not in
+            Keras); an error of the thread is raised at the next save or at the end.
 
     Raises:
         ValueError: a wrong suffix, an unknown `save_freq`, or a monitored log that does not exist.
@@ -31,8 +34,12 @@ class ModelCheckpoint(MonitorCallback):
     """
 
     def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, save_weights_only=False,
-                 mode="auto", save_freq="epoch", initial_value_threshold=None, *, max_to_keep=None):
+                 mode="auto", save_freq="epoch", initial_value_threshold=None, *, max_to_keep=None,
+                 async_save=False):
         super().__init__(monitor, mode)
+        self.async_save, self._writer = async_save, Background()
+        if max_to_keep is not None and max_to_keep < 1:
+            raise ValueError(f"max_to_keep must be at least 1 or None, but is {max_to_keep!r}.")
         self.filepath = os.fspath(filepath)
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.save_freq, self.best, self.max_to_keep = save_freq, initial_value_threshold, max_to_keep
@@ -92,12 +99,18 @@ class ModelCheckpoint(MonitorCallback):
             write(f"\nEpoch {epoch + 1}:{reason} saving model to {path}\n")
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if os.path.isdir(path):
-            raise IsADirectoryError(f"ModelCheckpoint cannot save to '{path}': it is a folder.")
-        if self.save_weights_only:
-            self.model.save_weights(path, overwrite=True)
-        else:
-            self.model.save(path, overwrite=True)
-        self._forget_old(path)
+            raise IsADirectoryError("Please specify a non-directory filepath for ModelCheckpoint. Filepath used is an "
+                                    f"existing directory: {path}")
+        save = self.model.save_weights if self.save_weights_only else self.model.save
+        if not self.async_save:
+            save(path, overwrite=True)
+            self._forget_old(path)
+            return
+
+        def later(write_file):
+            self._writer.submit(lambda: (write_file(), self._forget_old(path)))
+        with atomic.in_background(later):
+            save(path, overwrite=True)
 
     def _path(self, epoch, batch, logs):
         try:
@@ -116,8 +129,12 @@ class ModelCheckpoint(MonitorCallback):
             if os.path.exists(old):
                 os.remove(old)
 
+    def on_train_end(self, logs=None):
+        self._writer.wait()
+
     def get_state(self):
-        """Return what a checkpoint stores."""
+        """Return what a checkpoint stores; the files that it speaks of are written."""
+        self._writer.wait()
         return {"best": self.best, "since": self._since, "saved": list(self._saved), "never_seen": self._never_seen}
 
     def set_state(self, state):

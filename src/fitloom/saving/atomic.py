@@ -4,7 +4,9 @@
 Whatever happens on the way (a kill, a full disk, an error in the code that writes), what was there stays as it was.
 """
 import contextlib
+import contextvars
 import glob
+import io
 import itertools
 import os
 import shutil
@@ -15,6 +17,7 @@ except ImportError:         # Windows: files that a killed process left behind s
     fcntl = None  # type: ignore[assignment]
 
 _count = itertools.count()
+_submit: contextvars.ContextVar = contextvars.ContextVar("submit", default=None)
 
 
 @contextlib.contextmanager
@@ -35,6 +38,12 @@ def replacing(path, previous=None):
     path = os.path.realpath(os.fspath(path))
     if os.path.isdir(path):
         raise IsADirectoryError(f"Cannot write the file '{path}': it is a folder.")
+    submit = _submit.get()
+    if submit is not None:
+        memory = io.BytesIO()
+        yield memory
+        submit(lambda: write(path, memory.getbuffer(), previous))
+        return
     file = None
     try:
         _remove_leftovers(path)
@@ -65,6 +74,16 @@ def write(path, content, previous=None):
     """Make `content`, anything with the buffer interface, the file `path`; see `replacing`."""
     with replacing(path, previous) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def in_background(submit):
+    """Inside this block files are made in memory; `submit(function)` is given what writes them, for a thread."""
+    token = _submit.set(submit)
+    try:
+        yield
+    finally:
+        _submit.reset(token)
 
 
 def check_writable(folder):
