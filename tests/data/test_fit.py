@@ -88,3 +88,42 @@ def test_evaluate_and_predict_take_datasets():
     by_data, by_arrays = model.evaluate(dataset, verbose=0), model.evaluate(x, y, batch_size=8, verbose=0)
     np.testing.assert_allclose(by_data, by_arrays, rtol=1e-5)
     np.testing.assert_allclose(model.predict(dataset, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+PLANNED = {
+    "in order": lambda d: d.batch(8),
+    "shuffled": lambda d: d.shuffle(50, seed=3).batch(8),
+    "small buffer": lambda d: d.shuffle(7, seed=3).batch(8).prefetch(2),
+    "remainder dropped": lambda d: d.shuffle(50, seed=3).batch(8, drop_remainder=True),
+    "the same order again": lambda d: d.shuffle(50, seed=3, reshuffle_each_iteration=False).batch(8),
+    "cached": lambda d: d.cache().shuffle(20, seed=3).batch(8),
+}
+
+
+@pytest.mark.parametrize("form", sorted(PLANNED))
+def test_many_steps_a_dispatch_give_what_single_steps_give(form, monkeypatch):
+    from fitloom.trainer import batches
+
+    def run(single):
+        with monkeypatch.context() as patch:
+            if single:
+                patch.setattr(batches, "planned", lambda *_: None)
+            model, dataset = compiled(), PLANNED[form](Dataset.from_tensor_slices(arrays()))
+            assert (batches.open_source(dataset).in_memory) is not single
+            history = model.fit(dataset, epochs=3, verbose=0, validation_data=dataset)
+            return history.history, model.get_weights(), [b[1].tolist() for b in dataset.as_numpy_iterator()]
+
+    (many, many_weights, many_after), (one, one_weights, one_after) = run(False), run(True)
+    assert many_after == one_after                     # both used up as many iterations
+    assert sorted(many) == sorted(one)
+    for name in one:
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-6)
+    for a, b in zip(many_weights, one_weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("build", [
+    lambda d: d.map(lambda x, y: (x, y)).batch(8), lambda d: d.batch(8).repeat(2), lambda d: d.batch(8).take(2)])
+def test_what_is_more_than_slices_is_streamed(build):
+    from fitloom.trainer import batches
+    assert not batches.open_source(build(Dataset.from_tensor_slices(arrays()))).in_memory

@@ -56,10 +56,11 @@ def plan(node):
     arrays = None if access is None else access.whole()
     if arrays is None or any(array.dtype == structure.STRING for array in arrays):
         return None
-    from fitloom.data.plan import Run
+    from fitloom.data.plan import Run, prepared
 
     def order():
-        return batch.inputs[0].order(Run.of(batch.inputs[0])).take(access.size)
+        run = Run.of(batch.inputs[0])
+        return prepared(batch.inputs[0], run).order(run).take(access.size)
 
     return InMemoryPlan(structure.pack(node.like(), list(arrays)), batch.size, shuffle, batch.drop_remainder, repeat,
                         order)
