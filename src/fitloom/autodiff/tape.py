@@ -230,7 +230,7 @@ class GradientTape:
             n += 1
         trace.n = n
         trace.outs += results
-        return list(results)
+        return results
 
     def _gradient_anew(self, trace, target, sources, output_gradients, unconnected_gradients, jacobian, plain):
         unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)

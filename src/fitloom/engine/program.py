@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A compiled program: one recorded trace, lowered for one set of live results."""
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.lowering import evaluate
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, PackedResults, repack, unpack
 
+_ESCAPED = operator.attrgetter("escaped")
 PACK_BYTES = 16384     # live float32 results up to this size leave the program in one buffer
 
 
@@ -88,11 +91,11 @@ class Program:
         for j in self.rows:                      # several devices: batches are split over them
             arguments[j] = self.placement.rows(arguments[j])
         others = traces_of_other_threads()
-        for store, j in zip(stores, self.donatable):
-            if j is not None and (store.escaped or others and any(store in t.opened for t in others)):
-                # someone may still see the old value
-                arguments[j] = jnp.array(arguments[j], copy=True)
-                STATISTICS["donated_copies"] += 1
+        if others or any(map(_ESCAPED, stores)):           # someone may still see an old value
+            for store, j in zip(stores, self.donatable):
+                if j is not None and (store.escaped or any(store in t.opened for t in others)):
+                    arguments[j] = jnp.array(arguments[j], copy=True)
+                    STATISTICS["donated_copies"] += 1
         if self.float_count:
             if trace.floats != self.floats or 0.0 in trace.floats:   # unchanged numbers stay on the device; 0. == -0.
                 self.floats, self.float_vector = trace.floats, jnp.asarray(np.array(trace.floats, np.float32))
@@ -101,7 +104,7 @@ class Program:
             arguments.append(np.array(trace.ints, np.int64))
         results = self.call(*arguments)
         for array, store in zip(results, stores):
-            store.value, store.escaped = array, False
+            store.value, store.escaped, store.writer = array, False, None
         if alive:
             base, order = len(self.written), self.order
             packed = PackedResults(results[-1], self.where) if self.where else None

@@ -109,20 +109,19 @@ class Trace:
     gives it books of its own.
     """
 
-    __slots__ = ("node", "n", "outs", "leaves", "tensors", "floats", "ints", "committed", "tapes", "closed", "eager",
-                 "values", "more", "finished", "applied", "nested", "ledger", *_BOOKS, "__weakref__")
-    inline = False
-    recording = True
-    parent = None
+    inline, recording, parent = False, True, None
+    ledger = _EMPTY
+    n = committed = 0                  # results so far; assignments that a flush has written already
+    nested, finished = 0, False        # how many tapes are entered; whether the step's gradient has been taken
+    closed, applied = False, None      # (optimizer, node after its update)
+    eager, values, more = False, None, ()
 
     def __init__(self, eager=False):
-        self.node, self.n, self.outs, self.leaves = TRIE.root, 0, [], []
+        self.node, self.outs, self.leaves = TRIE.root, [], []
         self.tensors, self.floats, self.ints = {}, [], []      # foreign tensor -> slot; Python numbers
-        self.tapes, self.nested, self.finished = [], 0, False  # weak references to tapes; how many are entered
-        self.ledger, self.committed, self.closed, self.applied = _EMPTY, 0, False, None
-        self.eager, self.values, self.more = eager, None, ()
+        self.tapes = []                                        # weak references
         if eager:
-            self.values, self.more = {}, []
+            self.eager, self.values, self.more = True, {}, []
             self.keep_books()
 
     def __getattr__(self, name):
@@ -378,11 +377,11 @@ class Trace:
                 if alive or dirty:
                     self._program(tuple([t.slot for t in alive]), keep, ledger)(self, alive, dirty)
         except BaseException:                     # nothing was written: variables keep their old values
+            for store in dirty:
+                store.writer = None
             self.tapes, keep = (), False
             raise
         finally:
-            for store in dirty:
-                store.writer = None
             if not keep:
                 self.close()
         if keep:
@@ -424,7 +423,7 @@ class Trace:
         for store in self.dirty:
             parts = [self.fetch(self.where(m)) for m in store.members]
             store.value = store.placed(jnp.asarray(parts[0]) if store.layout is None else repack(parts))
-            store.escaped = True                  # the trace's tensors may be the very same array
+            store.escaped, store.writer = True, None        # the trace's tensors may be the very same array
 
 
 def execute(instruction, arrays):

@@ -31,7 +31,8 @@ class LayerCalls(LayerState):
 
     def __call__(self, *args, **kwargs):
         trace = CONTEXT.trace
-        if len(args) == 1 and not (trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager):
+        if len(args) == 1 and (trace.ledger is not None
+                               or not (trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager)):
             outputs = replay.record(self, args[0], kwargs)
             if outputs is not replay.NOT_RECORDED:
                 return outputs
