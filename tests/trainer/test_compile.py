@@ -142,3 +142,9 @@ def test_compile_config_round_trip():
     other.compile_from_config(config)
     assert float(other.optimizer.learning_rate) == 0.5 and other.loss == "mse"
     assert other.get_compile_config()["metrics"] == ["mae"]
+
+
+def test_metrics_in_the_place_of_loss_weights_are_refused():
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="third argument by position is loss_weights"):
+        model.compile("adam", "mse", ["mae"])
