@@ -242,10 +242,8 @@ class GradientTape:
                 raise TypeError(f"gradient's sources must be tensors and variables, but one is a "
                                 f"{type(each).__name__}.")
         targets = nest.flatten(target)
-        for i, each in enumerate(targets):
-            if getattr(each, "is_variable", False):
-                targets[i] = each.value_tensor()
-            elif not isinstance(each, Tensor):
+        for each in targets:
+            if not isinstance(each, Tensor) and not getattr(each, "is_variable", False):
                 raise TypeError(f"gradient's target must be a tensor, but received {type(each).__name__}.")
         cotangents = [None] * len(targets) if output_gradients is None else nest.flatten(output_gradients)
         if len(cotangents) != len(targets):
@@ -341,7 +339,7 @@ class GradientTape:
                 for q, reached in enumerate(instruction.dependencies):
                     if any(slots[p] in active for p in reached):
                         active.add(start + q)
-            needed &= active
+            needed &= active.union(target_slots)             # a source that is itself the target: 1
         groups = [tuple(k for k in group if k in needed) if v.aval.inexact else () for group, v in zip(groups, flat)]
         connected = tuple(bool(g) for g in groups)
         if not any(connected):
