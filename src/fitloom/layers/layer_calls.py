@@ -5,6 +5,7 @@ import warnings
 from fitloom import engine, ops
 from fitloom.base import dtypes, naming, nest
 from fitloom.engine.context import CONTEXT, SETTINGS
+from fitloom.engine.tensor import Tensor
 from fitloom.layers import call_signature, masks, replay
 from fitloom.layers.call_context import context
 from fitloom.layers.call_signature import is_tensor
@@ -12,7 +13,7 @@ from fitloom.layers.input_spec import assert_input_compatibility
 from fitloom.layers.layer_state import LayerState
 
 KerasTensor = engine.KerasTensor
-UNCHANGED = (bool, int, float, str, type(None))
+UNCHANGED = frozenset((bool, int, float, str, type(None)))
 
 
 def default(method):
@@ -91,7 +92,7 @@ class LayerCalls(LayerState):
         autocast = self._autocast_dtype
         if autocast is False:
             autocast = self._find_autocast()
-        if autocast == engine.current_autocast():
+        if autocast == CONTEXT.autocast:
             outputs = self.call(*args, **kwargs)
         else:
             with engine.autocast_scope(autocast):
@@ -113,6 +114,8 @@ class LayerCalls(LayerState):
     @staticmethod
     def _any_symbolic(args, kwargs):
         for value in (*args, *kwargs.values()):
+            if value.__class__ is Tensor or value.__class__ in UNCHANGED:
+                continue
             if value.__class__ is KerasTensor or nest.is_nested(value) and any(
                     x.__class__ is KerasTensor for x in nest.flatten(value)):
                 return True
@@ -126,9 +129,12 @@ class LayerCalls(LayerState):
 
     def _convert_arguments(self, args, kwargs):
         """Turn arrays into tensors and cast floats to the compute dtype."""
-        if len(args) == 1 and args[0].__class__ is engine.Tensor and \
+        if len(args) == 1 and args[0].__class__ is Tensor and \
                 args[0].aval.dtype == dtypes.numpy_dtype(self.input_dtype):
-            if all(value.__class__ in UNCHANGED for value in kwargs.values()):
+            for value in kwargs.values():
+                if value.__class__ not in UNCHANGED:
+                    break
+            else:
                 return args, kwargs
         elif not self._allow_non_tensor_positional_args:
             args = nest.map_structure(self._convert, args)

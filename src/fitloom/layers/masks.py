@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mask that belongs to a tensor: which timesteps count. It travels as the tensor's attribute `_keras_mask`."""
 from fitloom.base import nest
+from fitloom.engine.tensor import Tensor
 
 
 def set_mask(x, mask):
@@ -16,6 +17,12 @@ def get_mask(x):
 def any_in(args, kwargs) -> bool:
     """Whether a tensor among a call's arguments has a mask."""
     for value in (*args, *kwargs.values()):
+        if value is None or value is True or value is False:
+            continue
+        if value.__class__ is Tensor:
+            if value._keras_mask is not None:
+                return True
+            continue
         if nest.is_nested(value):
             if any(getattr(x, "_keras_mask", None) is not None for x in nest.flatten(value)):
                 return True
