@@ -20,12 +20,13 @@ class _Scopes(threading.local):
 _scopes = _Scopes()
 
 
-def builtin(namespace, *aliases):
+def builtin(namespace, *aliases, written=None):
     """Decorate a class or function of this package so that configurations may name it.
 
     Args:
         namespace: public namespace, such as 'keras.layers'.
         *aliases: further names under which it can be found.
+        written: the name that configurations give it, if it is not the class's own.
 
     Example:
         @registry.builtin("keras.initializers", "zeros")
@@ -34,7 +35,7 @@ def builtin(namespace, *aliases):
     def add(thing):
         for name in (thing.__name__, *aliases):
             _by_name[namespace, name] = thing
-        _by_object[id(thing)] = (namespace, thing.__name__)
+        _by_object[id(thing)] = (namespace, written or thing.__name__)
         return thing
 
     return add

@@ -269,6 +269,10 @@ class MultiHeadAttention(_ProjectedAttention):
         self._check()
 
     not_in_config = ("output_shape", "flash_attention")
+    query_dense = property(lambda self: self._query_dense, doc="The projection of the query; its name in files.")
+    key_dense = property(lambda self: self._key_dense, doc="The projection of the key.")
+    value_dense = property(lambda self: self._value_dense, doc="The projection of the value.")
+    output_dense = property(lambda self: self._output_dense, doc="The projection of the heads' outputs.")
 
     def build(self, query_shape, value_shape, key_shape=None):
         """Make the projections."""
@@ -406,4 +410,4 @@ class GroupedQueryAttention(_ProjectedAttention):
 
 
 GroupQueryAttention = GroupedQueryAttention
-registry.builtin("keras.layers", "GroupQueryAttention")(GroupedQueryAttention)
+registry.builtin("keras.layers", "GroupQueryAttention", written="GroupQueryAttention")(GroupedQueryAttention)

@@ -97,7 +97,7 @@ class CategoryEncoding(_Encoding):
         return encode(ops.cast(inputs, "int32"), self.output_mode, self.num_tokens, self.compute_dtype,
                       count_weights, self.sparse)
 
-    def compute_output_shape(self, input_shape, count_weights_shape=None):
+    def compute_output_shape(self, input_shape):
         """Return the encoded shape."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
 
