@@ -132,6 +132,7 @@ class Reader:
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise DamagedFileError(f"{label} is not a readable HDF5 file: {error}") from error
         self.arrays: dict = {}
+        self._inside: dict = {}                  # path of a group -> {name: array}
         self.groups: dict = {"": self.file}      # path -> group
         try:
             self._scan()
@@ -168,6 +169,7 @@ class Reader:
                 found = h5py.h5o.open(group, raw)
                 if isinstance(found, h5py.h5d.DatasetID):
                     self.arrays[name], bytes_here = self._check(name, found)
+                    self._inside.setdefault(path, {})[raw.decode()] = self.arrays[name]
                     stored, declared = stored + bytes_here, declared + self.arrays[name].declared_bytes
                 elif isinstance(found, h5py.h5g.GroupID):
                     address = h5py.h5o.get_info(found).addr
@@ -208,6 +210,10 @@ class Reader:
         elif declared != stored:
             self._refuse(path, f"an array of {declared} bytes of which {stored} are in the file")
         return Array(path, shape, dtype, declared), stored
+
+    def inside(self, group) -> dict:
+        """Return {name: Array} of a group."""
+        return self._inside.get(group, {})
 
     def array(self, path):
         """Return the checked array at a path.

@@ -50,9 +50,7 @@ class StoredVariables:
 
     def __init__(self, reader, path):
         self._reader, self._path = reader, path
-        start = len(path) + 1
-        self.arrays = {name[start:]: array for name, array in reader.arrays.items()
-                       if name.startswith(f"{path}/")} if path is not None else {}
+        self.arrays = reader.inside(path) if path is not None else {}
 
     def __getitem__(self, name):
         if str(name) not in self.arrays:
