@@ -8,10 +8,15 @@ from fitloom.engine.context import (
 )
 from fitloom.engine.devices import (
     LogicalDevice as LogicalDevice,
+    LogicalDeviceConfiguration as LogicalDeviceConfiguration,
     PhysicalDevice as PhysicalDevice,
+    get_device_details as _get_device_details,
+    get_logical_device_configuration as get_logical_device_configuration,
+    get_memory_info as _get_memory_info,
     get_visible_devices as get_visible_devices,
     list_logical_devices as list_logical_devices,
     list_physical_devices as list_physical_devices,
+    set_logical_device_configuration as set_logical_device_configuration,
     set_visible_devices as set_visible_devices,
 )
 from fitloom.engine.settings import (
@@ -30,7 +35,10 @@ experimental = _types.SimpleNamespace(
     enable_op_determinism=_enable_op_determinism, get_memory_growth=_get_memory_growth,
     set_memory_growth=_set_memory_growth, list_physical_devices=list_physical_devices,
     list_logical_devices=list_logical_devices, set_visible_devices=set_visible_devices,
-    get_visible_devices=get_visible_devices)
+    get_visible_devices=get_visible_devices, get_device_details=_get_device_details, get_memory_info=_get_memory_info,
+    VirtualDeviceConfiguration=LogicalDeviceConfiguration,
+    get_virtual_device_configuration=get_logical_device_configuration,
+    set_virtual_device_configuration=set_logical_device_configuration)
 threading = _types.SimpleNamespace(
     get_inter_op_parallelism_threads=_inter_op_threads, get_intra_op_parallelism_threads=_intra_op_threads,
     set_inter_op_parallelism_threads=_set_inter_op_threads, set_intra_op_parallelism_threads=_set_intra_op_threads)

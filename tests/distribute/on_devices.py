@@ -446,6 +446,56 @@ def check_errors():
     fails(TypeError, ["tf.data.Dataset"], lambda: mirrored(2).experimental_distribute_dataset([1, 2]))
 
 
+def distributed(distribution):
+    tf.keras.utils.set_random_seed(1)
+    tf.keras.distribution.set_distribution(distribution)
+    try:
+        model = tf.keras.Sequential([tf.keras.Input((12,)), layers.Dense(16, activation="relu", name="wide"),
+                                     layers.Dense(8, name="narrow")])
+        model.compile("adam", "mse")
+        x = np.random.default_rng(0).normal(size=(21, 12)).astype("float32")
+        history = model.fit(x, x[:, :8], batch_size=8, epochs=3, verbose=0)
+        return model, [history.history["loss"], model.predict(x, verbose=0), *[v.numpy() for v in model.variables],
+                       *[v.numpy() for v in model.optimizer.variables]]
+    finally:
+        tf.keras.distribution.set_distribution(None)
+
+
+def check_keras_distribution():
+    from fitloom.base import naming
+
+    keras = tf.keras.distribution
+    assert keras.list_devices() == [f"cpu:{i}" for i in range(8)] and keras.get_device_count() == 8
+    naming.reset()
+    _, plain = distributed(None)
+    naming.reset()
+    model, data = distributed(keras.DataParallel())
+    assert model.variables[0].store.current().sharding.num_devices == 8
+    mesh = keras.DeviceMesh((2, 4), ["batch", "model"], keras.list_devices())
+    layout = keras.LayoutMap(mesh)
+    layout["wide/kernel"] = (None, "model")
+    layout["wide/bias"] = ("model",)
+    layout["narrow/kernel"] = keras.TensorLayout(["model", None])
+    naming.reset()
+    model, split = distributed(keras.ModelParallel(layout_map=layout, batch_dim_name="batch"))
+    same_results([plain, data, split])
+    kernel = model.get_layer("wide").kernel
+    assert kernel.store.current().addressable_shards[0].data.shape == (12, 4)
+    momentum = next(v for v in model.optimizer.variables if "wide_kernel" in v.path)
+    assert momentum.store.current().addressable_shards[0].data.shape == (12, 4)
+    assert keras.distribution() is None
+    for wrong, words in ((lambda: keras.DeviceMesh((3,), ["batch"]), "does not match the number of devices"),
+                         (lambda: keras.TensorLayout(["other"], mesh), "Invalid axis names"),
+                         (lambda: keras.ModelParallel(layout_map=None), "needs a LayoutMap"),
+                         (lambda: layout.__setitem__("wide/bias", (None,)), "already exist")):
+        try:
+            wrong()
+        except ValueError as error:
+            assert words in str(error), error
+        else:
+            raise AssertionError(words)
+
+
 def check_model_made_outside_moves_to_the_scope():
     model = dense_model_without_dropout()
     with mirrored(2).scope():

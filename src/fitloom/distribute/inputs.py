@@ -100,7 +100,7 @@ class DistributedIterator:
 
 def local_replicas(strategy):
     """Return the numbers of this process's replicas."""
-    return strategy.local_replicas() if CLUSTER.size > 1 else range(strategy.num_replicas_in_sync)
+    return strategy.local_replicas()
 
 
 def _together(strategy, leaf):

@@ -7,6 +7,7 @@ import warnings
 
 import jax
 import numpy as np
+from jax.extend.backend import clear_backends
 
 from fitloom import engine
 from fitloom.distribute.cluster import CLUSTER, START_SECONDS, seconds, split_address
@@ -51,7 +52,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             extended = StrategyExtended(self, [name_of(d) for d in found], placement_on(found))
         else:
             if not CLUSTER.size > 1:
-                _connect(addresses, rank, options.timeout_seconds)
+                join_cluster(addresses, rank, options.timeout_seconds)
             devices = jax.devices()
             extended = StrategyExtended(
                 self, [f"/job:worker/replica:0/task:{d.process_index}/device:{d.platform.upper()}:{d.id}"
@@ -74,11 +75,6 @@ class MultiWorkerMirroredStrategy(Strategy):
     def _input_context(self):
         return InputContext(CLUSTER.size, CLUSTER.rank, self.num_replicas_in_sync)
 
-    def local_replicas(self):
-        """Return the range of this process's replicas."""
-        own = [i for i, d in enumerate(jax.devices()) if d.process_index == CLUSTER.rank]
-        return range(own[0], own[-1] + 1) if CLUSTER.size > 1 else range(self.num_replicas_in_sync)
-
     def experimental_local_results(self, value):
         """Return the values of this process's replicas as a tuple."""
         every = super().experimental_local_results(value)
@@ -92,7 +88,7 @@ def _resolver():
     return TFConfigClusterResolver()
 
 
-def _connect(addresses, rank, timeout_seconds):
+def join_cluster(addresses, rank, timeout_seconds=None):
     """Meet the other workers, start jax's collectives, and make the seeds one."""
     from importlib.metadata import version
 
@@ -105,11 +101,11 @@ def _connect(addresses, rank, timeout_seconds):
             raise ValueError(f"The workers do not agree on the seed: worker 0 has {everyone[0]['seed']}, "
                              f"{CLUSTER.name(other)} has {said['seed']}. Call tf.random.set_seed or "
                              "tf.keras.utils.set_random_seed with one number in all of them.")
-    if backend_started():
-        warnings.warn("Devices were used before the MultiWorkerMirroredStrategy was made, so jax starts again; tensors "
-                      "made before cannot be used. Make the strategy first.", stacklevel=4)
-        from jax.extend import backend
-        backend.clear_backends()
+    if backend_started():                   # also listing devices starts them
+        if jax.live_arrays():
+            warnings.warn("Values were computed before this process joined its cluster, so jax starts again and they "
+                          "cannot be used any more. Make the MultiWorkerMirroredStrategy first.", stacklevel=4)
+        clear_backends()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     host = split_address(addresses[0])[0]
     jax.distributed.initialize(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", len(addresses), rank,

@@ -88,6 +88,15 @@ class Strategy:
     def __deepcopy__(self, memo):
         return self
 
+    def local_replicas(self):
+        """Return the numbers of this process's replicas."""
+        if CLUSTER.size == 1:
+            return range(self.num_replicas_in_sync)
+        devices = self.extended.placement.mesh.devices
+        first = devices[(slice(None), *[0] * (devices.ndim - 1))]
+        own = [i for i, device in enumerate(first) if device.process_index == CLUSTER.rank]
+        return range(own[0], own[-1] + 1) if own else range(0)
+
     # -- contexts
 
     @contextlib.contextmanager

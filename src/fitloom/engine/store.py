@@ -51,6 +51,11 @@ class Store:
             self.value = np.array(self.current())
             self.placement, self.sharding = placement, placement.variable(self.members[0], self.value.shape)
 
+    def lie_like(self, other):
+        """Be split over the devices as another variable's buffer of the same shape is."""
+        if self.placement is not None and self.placement is other.placement and other.layout is None:
+            self.sharding = other.sharding
+
     def placed(self, value):
         """Return a new value for this buffer where it belongs, on one device or on several."""
         if self.sharding is None or getattr(value, "sharding", None) == self.sharding:

@@ -34,8 +34,10 @@ class State:
 
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
         """Return a new state variable of a model variable's shape and dtype, called '<its path>_<name>'."""
-        return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype,
+        made = self.add_variable(reference_variable.shape, initializer, reference_variable.dtype,
                                  name=f"{flat_name(reference_variable)}_{name or 'var'}")
+        made.store.lie_like(reference_variable.store)
+        return made
 
     def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
         """Return a list of new state variables, one for each model variable (a tuple of lists for several names)."""
