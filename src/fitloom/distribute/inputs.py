@@ -2,6 +2,7 @@
 """Datasets whose batches are dealt out to replicas, and to workers."""
 import copy
 import itertools
+import operator
 import zlib
 
 import jax
@@ -238,9 +239,9 @@ class Parts:
             batch = nest.map_structure(lambda leaf: np.asarray(leaf.numpy()), batch)
             first = 0
             for rows in deal(len(nest.flatten(batch)[0]), CLUSTER.size):
+                piece, first = slice(first, first + rows), first + rows
                 if rows:
-                    yield nest.map_structure(lambda leaf: leaf[first:first + rows], batch)
-                first += rows
+                    yield nest.map_structure(operator.itemgetter(piece), batch)
 
 
 def _exchange(rows, counts):

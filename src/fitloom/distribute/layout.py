@@ -93,7 +93,7 @@ class DeviceMesh:
     def backend_mesh(self):
         """The jax.sharding.Mesh."""
         if "_mesh" not in self.__dict__:
-            known = {name: d for name, d in zip(list_devices(), jax.devices())}
+            known = dict(zip(list_devices(), jax.devices()))
             found = [name if isinstance(name, jax.Device) else known.get(str(name).lower())
                      or devices_of_engine.jax_device(name) for name in self._devices.flat]
             self._mesh = Mesh(np.array(found, object).reshape(self._shape), tuple(self._axis_names))
@@ -304,8 +304,8 @@ class ModelParallel(Distribution):
             return super().get_variable_layout(variable)
         sizes = dict(zip(self._device_mesh.axis_names, self._device_mesh.shape))
         if len(layout.axes) != len(variable.shape):
-            raise ValueError(f"The layout {layout.axes} has {len(layout.axes)} axes, but variable '{variable.path}' has "
-                             f"shape {tuple(variable.shape)}.")
+            raise ValueError(f"The layout {layout.axes} has {len(layout.axes)} axes, but variable '{variable.path}' "
+                             f"has shape {tuple(variable.shape)}.")
         for axis, name in enumerate(layout.axes):
             if name is not None and variable.shape[axis] % sizes[name]:
                 raise ValueError(f"Variable '{variable.path}' of shape {tuple(variable.shape)} cannot be split along "

@@ -43,7 +43,7 @@ def placement_on(devices, layout=None):
 def name_of(device):
     """Return TensorFlow's name of a jax device."""
     kind = {"gpu": "GPU", "cuda": "GPU", "rocm": "GPU"}.get(device.platform, device.platform.upper())
-    same = [d for d in jax.local_devices(backend=device.platform)]
+    same = list(jax.local_devices(backend=device.platform))
     return f"/job:localhost/replica:0/task:0/device:{kind}:{same.index(device) if device in same else device.id}"
 
 

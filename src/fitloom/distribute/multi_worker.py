@@ -123,8 +123,9 @@ def _print_table(strategy):
         return
     devices = jax.devices()
     kind = {"cpu": "Gloo", "gpu": "NCCL", "cuda": "NCCL", "tpu": "ICI"}.get(devices[0].platform, devices[0].platform)
-    lines = [f"Cluster of {CLUSTER.size} workers with {len(devices)} devices ({devices[0].platform.upper()}, {kind}); "
-             f"a silent worker counts as lost after {CLUSTER.silent:g} s:"]
+    platform = devices[0].platform.upper()
+    lines = [f"Cluster of {CLUSTER.size} workers with {len(devices)} devices ({platform}, {kind}); a silent worker "
+             + f"counts as lost after {CLUSTER.silent:g} s:"]
     for rank, (address, said) in enumerate(zip(CLUSTER.addresses, CLUSTER.about)):
         own = sum(d.process_index == rank for d in devices)
         lines.append(f"  worker {rank}{' (chief)' if rank == 0 else '':8}  {address:24} {said['host']}, process "

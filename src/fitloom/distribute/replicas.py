@@ -210,8 +210,8 @@ def _program(strategy, fn, given, sizes):
     if found is None:
         if len(_FUNCTIONS) >= _MOST_FUNCTIONS:
             _FUNCTIONS.pop(next(iter(_FUNCTIONS))).forget()
-        kind = _Even if sizes is None and not any(isinstance(leaf, _Input) and leaf.listed for leaf in leaves(outline)) \
-            else _Shares
+        listed = any(isinstance(leaf, _Input) and leaf.listed for leaf in leaves(outline))
+        kind = _Even if sizes is None and not listed else _Shares
         found = _FUNCTIONS[key] = kind(strategy, fn, outline, sizes)
     return found
 

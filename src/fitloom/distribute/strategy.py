@@ -142,8 +142,7 @@ class Strategy:
             return value.values
         if nest.is_nested(value) and any(isinstance(leaf, PerReplica) for leaf in replicas.leaves(value)):
             count = len(next(leaf for leaf in replicas.leaves(value) if isinstance(leaf, PerReplica)).values)
-            return tuple(map_values(lambda leaf: leaf.values[i] if isinstance(leaf, PerReplica) else leaf, value)
-                         for i in range(count))
+            return tuple(map_values(functools.partial(_value_of, i), value) for i in range(count))
         return (value,)
 
     def experimental_distribute_values_from_function(self, value_fn):
@@ -172,6 +171,10 @@ class Strategy:
         from fitloom.data import Dataset
 
         return Dataset.from_tensor_slices(numpy_input)
+
+
+def _value_of(replica, leaf):
+    return leaf.values[replica] if isinstance(leaf, PerReplica) else leaf
 
 
 def _reduce(operation, axis, value):
