@@ -7,7 +7,8 @@ from fitloom.base import config, nest
 from fitloom.callbacks import BackupAndRestore, CallbackList, TerminateOnNaN
 from fitloom.callbacks.logs import Logs
 from fitloom.callbacks.run import Run
-from fitloom.distribute.strategy import under_strategy
+from fitloom.distribute.inputs import check_agreement
+from fitloom.distribute.strategy import is_chief, under_strategy
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
 from fitloom.trainer.programs import program_for
@@ -61,6 +62,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     if config.max_epochs() is not None:
         epochs = min(epochs, config.max_epochs())
     preparing.prepare(model, source, "train")
+    check_agreement(model, source, epochs)
     if resume is not None or checkpoint_dir is not None:
         callbacks = _with_checkpoints(callbacks, resume, checkpoint_dir, save_freq)
     callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
@@ -193,6 +195,7 @@ def in_order(model, logs, always_list=False):
 
 
 def _listening(callbacks, model, verbose, add_history=False, **params):
+    verbose = verbose if is_chief() else 0                 # in a cluster one worker talks
     if isinstance(callbacks, CallbackList):
         callbacks.set_params({"verbose": verbose, **params})
         return callbacks
