@@ -70,6 +70,14 @@ def _function(class_name):
     return _functions[class_name]
 
 
+def is_operation(class_name) -> bool:
+    """Whether Keras has an operation of this name that `KerasOperation` can stand for."""
+    try:
+        return _function(class_name) is not None
+    except ValueError:
+        return False
+
+
 class KerasOperation(Operation):
     """A single operation of Keras' table as a step of a graph.
 

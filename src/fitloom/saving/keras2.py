@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configurations inside `.h5` files: written as Keras 3 writes them there, read from Keras 2 and 3."""
-from fitloom.base import serialization
+from fitloom.base import registry, serialization
+from fitloom.layers import keras_operations
 
 _SETTINGS = ("run_eagerly", "steps_per_execution", "jit_compile")
 
@@ -14,15 +15,38 @@ def model_config(model):
 
 
 def complete(config):
-    """Return a model's configuration with the module that `.h5` files of Keras leave out."""
-    if not isinstance(config, dict) or "class_name" not in config:
+    """Return a model's configuration with the modules that `.h5` files of Keras leave out."""
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"The file's model configuration has no 'class_name': {str(config)[:200]}")
-    if "module" in config:
-        return config
-    name = config["class_name"]
-    builtin = name in ("Sequential", "Functional", "Model")
-    return {**config, "module": "keras.models" if builtin else None, "registered_name": None if builtin else name,
-            "class_name": "Functional" if name == "Model" else name}
+    config, inner = dict(config), config.get("config")
+    if isinstance(inner, list):                     # Keras before 2.2: a Sequential model was a list of layers
+        inner = {"layers": inner}
+    if isinstance(inner, dict) and isinstance(inner.get("layers"), list) and (
+            config["class_name"] in ("Sequential", "Functional", "Model")):
+        inner = {**inner, "layers": [complete(layer) for layer in inner["layers"]]}
+    config["config"] = inner
+    if "module" not in config:
+        name = config["class_name"]
+        if name in ("Sequential", "Functional", "Model"):
+            config.update(module="keras.models", registered_name=None,
+                          class_name="Functional" if name == "Model" else name)
+        elif _is_operation(config):
+            config.update(module="keras.src.ops.numpy", registered_name=name)
+        elif registry.lookup(name, "keras.layers") is not None and not registry.get_registered_object(name):
+            config.update(module="keras.layers", registered_name=None)
+        else:
+            config.update(module=None, registered_name=name)
+    return config
+
+
+def _is_operation(config):
+    """Whether a nameless step of a graph is an operation, like x * 2.0: layers that merge take one list."""
+    name, nodes = config["class_name"], config.get("inbound_nodes") or [None]
+    if registry.lookup(name, "keras.layers") is None:
+        return keras_operations.is_operation(name)
+    arguments = nodes[0].get("args") if isinstance(nodes[0], dict) else None
+    return isinstance(arguments, list) and len(arguments) == 2 and keras_operations.is_operation(name) and (
+        name in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Dot", "Concatenate"))
 
 
 def training_config(model):
