@@ -11,7 +11,18 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
-from fitloom.ops.calling import alike, as_index, dtype_of, host_value, static_int, static_ints, tensor
+from fitloom.ops.calling import (
+    alike,
+    as_index,
+    dtype_of,
+    host_value,
+    is_composite,
+    is_string,
+    over_values,
+    static_int,
+    static_ints,
+    tensor,
+)
 
 _HOST_ELEMENTS = 1024  # whole-number constants up to this size stay on the host, where shape arithmetic can see them
 
@@ -27,7 +38,10 @@ def _fill(value, *, shape):
 
 def fill(dims, value, name=None):
     """Return a tensor of shape `dims` with `value` everywhere."""
-    return _fill(tensor(value), shape=static_ints(dims))
+    value = tensor(value)
+    if value.dtype is dtypes.string:
+        return _constant(np.full(static_ints(dims), np.asarray(value).item(), object))
+    return _fill(value, shape=static_ints(dims))
 
 
 def _filled(shape, dtype, number):
@@ -65,11 +79,19 @@ def _ones_like(x, *, dtype):
 
 def zeros_like(input, dtype=None, name=None, layout=None):
     """Return zeros with the shape of `input` (and its dtype, unless given)."""
+    if is_composite(input):
+        return over_values(lambda values: zeros_like(values, dtype), input)
+    if is_string(input) and dtype is None:
+        return _filled(input.shape, dtypes.string, 0)
     return _zeros_like(input, dtype=None if dtype is None else dtypes.name_of(dtype))
 
 
 def ones_like(input, dtype=None, name=None, layout=None):
     """Return ones with the shape of `input` (and its dtype, unless given)."""
+    if is_composite(input):
+        return over_values(lambda values: ones_like(values, dtype), input)
+    if is_string(input) and dtype is None:
+        return _filled(input.shape, dtypes.string, 1)
     return _ones_like(input, dtype=None if dtype is None else dtypes.name_of(dtype))
 
 

@@ -184,6 +184,13 @@ def gather(params, indices, validate_indices=None, axis=None, batch_dims=0, name
     An index out of range is an error when both are known on the host; in a compiled function the nearest valid
     index is used (TensorFlow: an error on the CPU, 0 on the GPU).
     """
+    if hasattr(indices, "with_flat_values"):
+        return indices.with_flat_values(gather(params, indices.flat_values, axis=axis))
+    if hasattr(params, "with_flat_values") and not axis and not batch_dims:
+        from fitloom.ops.ragged import stack
+
+        rows = list(params)
+        return stack([rows[int(i)] for i in np.ravel(host_value(indices))])
     params, batch_dims = tensor(params), int(batch_dims)
     indices, ndim = as_index(indices), len(params.shape)
     batch_dims = batch_dims + len(indices.shape) if batch_dims < 0 else batch_dims
@@ -216,7 +223,10 @@ def _gather_nd(params, indices, *, batch_dims):
 
 def gather_nd(params, indices, batch_dims=0, name=None, bad_indices_policy=""):
     """Return params[tuple(indices[..., :])]: the last axis of `indices` holds coordinates."""
-    return _gather_nd(tensor(params), as_index(indices), batch_dims=int(batch_dims))
+    params = tensor(params)
+    if params.dtype is dtypes.string and not batch_dims:
+        return engine.Tensor(np.asarray(np.asarray(params)[tuple(np.moveaxis(host_value(indices), -1, 0))], object))
+    return _gather_nd(params, as_index(indices), batch_dims=int(batch_dims))
 
 
 def boolean_mask(tensor, mask, axis=None, name="boolean_mask"):

@@ -55,6 +55,24 @@ class RaggedTensor:
         return cls.from_row_lengths(values, np.bincount(ids, minlength=count))
 
     @classmethod
+    def from_uniform_row_length(cls, values, uniform_row_length, nrows=None, name=None, validate=True):
+        """Return the ragged tensor whose rows all have `uniform_row_length` values."""
+        values, length = values if isinstance(values, RaggedTensor) else tensor(values), int(uniform_row_length)
+        count = int(nrows) if nrows is not None else int(values.shape[0]) // length if length else 0
+        return cls.from_row_lengths(values, np.full(count, length))
+
+    @classmethod
+    def from_row_starts(cls, values, row_starts, name=None, validate=True):
+        """Return the ragged tensor whose row i begins at row_starts[i]."""
+        values = tensor(values)
+        return cls.from_row_splits(values, np.append(host_value(row_starts), values.shape[0]))
+
+    @classmethod
+    def from_row_limits(cls, values, row_limits, name=None, validate=True):
+        """Return the ragged tensor whose row i ends at row_limits[i]."""
+        return cls.from_row_splits(values, np.concatenate([[0], host_value(row_limits)]))
+
+    @classmethod
     def from_tensor(cls, tensor, lengths=None, padding=None, ragged_rank=1, name=None, row_splits_dtype=dtypes.int64):
         """Return the rows of a dense tensor: its first `lengths` values, or without trailing `padding`."""
         array = engine.convert_to_tensor(tensor)
@@ -174,10 +192,30 @@ class RaggedTensor:
         return RaggedTensor(inner, self._splits)
 
     def merge_dims(self, outer_axis, inner_axis):
-        """Return the values, the ragged axes 0 and 1 joined."""
-        if (outer_axis, inner_axis) != (0, 1) and (outer_axis, inner_axis) != (0, -1):
-            raise NotImplementedError("merge_dims joins the axes 0 and 1.")
-        return self.values if inner_axis == 1 else self.flat_values
+        """Return the values with the axes from `outer_axis` to `inner_axis` joined."""
+        ndim = len(self.shape)
+        outer, inner = outer_axis % ndim, inner_axis % ndim
+        if outer > 0:
+            return self.with_values(RaggedTensor.merge_dims(self.values, outer - 1, inner - 1)) if isinstance(
+                self.values, RaggedTensor) and not (outer == 1 and inner == 2) else RaggedTensor(
+                    self.values.values, self.values._splits[self._splits]) if isinstance(
+                        self.values, RaggedTensor) else self._merged_inner(outer, inner)
+        values = self.values
+        for _ in builtins.range(inner - 1):
+            values = values.values if isinstance(values, RaggedTensor) else _reshaped(values)
+        return values
+
+    def _merged_inner(self, outer, inner):
+        if outer == 1:                                   # a ragged axis with uniform ones after it
+            size = int(np.prod(tuple(self.values.shape)[1:inner]))
+            values = self.values
+            for _ in builtins.range(inner - 1):
+                values = _reshaped(values)
+            return RaggedTensor(values, self._splits * size)
+        from fitloom.ops.shaping import reshape
+
+        shape = tuple(self.values.shape)
+        return self.with_values(reshape(self.values, (*shape[:outer - 1], -1, *shape[inner:])))
 
     def join(self, values, axis):
         """Return `values`, this tensor among them, joined along axis 0 or 1."""
@@ -236,8 +274,16 @@ class RaggedTensor:
     __radd__, __rmul__ = __add__, __mul__
 
 
+def _reshaped(values):
+    """Return a tensor with its first two axes joined."""
+    from fitloom.ops.shaping import reshape
+
+    return reshape(values, (-1, *tuple(values.shape)[2:]))
+
+
 def joined_rows(values, axis):
     """Return ragged tensors joined along axis 0 (rows one after the other) or 1 (row by row)."""
+    values = [constant(v) if isinstance(v, (list, tuple)) else v for v in values]
     rows = [list(v if isinstance(v, RaggedTensor) else tensor(v)) for v in values]
     if axis == 0:
         return concat_rows([r for part in rows for r in part], values[0])
@@ -286,9 +332,19 @@ def _depth(value):
 
 def stack(values, axis=0, name=None):
     """Return the ragged tensor whose rows are the given vectors."""
+    if axis == 1:
+        return concat_rows_of_rows([stack(list(row)) for row in zip(*[list(v) for v in values], strict=True)])
     if axis != 0:
-        raise NotImplementedError("ragged.stack joins along axis 0.")
-    return concat_rows([tensor(v) for v in values], None)
+        raise NotImplementedError("ragged.stack joins along axis 0 or 1.")
+    values = [v if isinstance(v, RaggedTensor) else tensor(v) for v in values]
+    if any(isinstance(v, RaggedTensor) for v in values) or len(values[0].shape) > 1:
+        return concat_rows_of_rows([v if isinstance(v, RaggedTensor) else RaggedTensor.from_tensor(v) for v in values])
+    return concat_rows(values, None)
+
+
+def concat_rows_of_rows(parts):
+    """Return a ragged tensor with the given ragged tensors as its rows."""
+    return RaggedTensor.from_row_lengths(joined_rows(parts, 0), [len(p) for p in parts])
 
 
 def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype=dtypes.int64):
@@ -305,6 +361,15 @@ def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype
 
 def boolean_mask(data, mask, name=None):
     """Return the values where `mask` is true, row by row."""
+    if isinstance(data, RaggedTensor):
+        flat = mask.flat_values if isinstance(mask, RaggedTensor) else mask
+        if isinstance(mask, RaggedTensor):
+            kept = np.asarray(host_value(flat)).astype(bool)
+            counts = np.add.reduceat(np.append(kept, False).astype(np.int64), data._splits[:-1]) * (
+                np.diff(data._splits) > 0)
+            return RaggedTensor.from_row_lengths(indexing.boolean_mask(data.flat_values, kept), counts)
+        rows = data._rows()
+        return concat_rows([rows[i] for i in np.flatnonzero(np.asarray(host_value(mask)))], data)
     mask = np.asarray(host_value(mask))
     return RaggedTensor.from_row_lengths(indexing.boolean_mask(data, mask), mask.sum(1))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -35,6 +36,19 @@ def _each(function, *inputs, dtype=None):
     return engine.Tensor(made)
 
 
+def _over_rows(function):
+    """Let a function of text, element by element, take RaggedTensors: it goes over their flat values."""
+    @functools.wraps(function)
+    def call(input, *args, **kwargs):
+        inputs = input if isinstance(input, (list, tuple)) else [input]
+        first = next((x for x in inputs if hasattr(x, "with_flat_values")), None)
+        if first is None:
+            return function(input, *args, **kwargs)
+        flat = [getattr(x, "flat_values", x) for x in inputs]
+        return first.with_flat_values(function(flat if inputs is input else flat[0], *args, **kwargs))
+    return call
+
+
 def _bytes(text):
     return text.encode() if isinstance(text, str) else bytes(text)
 
@@ -43,6 +57,7 @@ def _decoded(text):
     return text.decode("utf-8", "replace")
 
 
+@_over_rows
 def join(inputs, separator="", name=None):
     """Return the texts joined element by element; single texts go with every element."""
     separator = _bytes(separator)
@@ -51,6 +66,8 @@ def join(inputs, separator="", name=None):
 
 def reduce_join(inputs, axis=None, keepdims=False, separator="", name=None):
     """Return the texts joined over `axis` (all axes if None)."""
+    if hasattr(inputs, "with_flat_values"):
+        return _join_rows(inputs, axis, _bytes(separator))
     array, separator = _texts(inputs), _bytes(separator)
     if array.ndim == 0:
         return engine.Tensor(array)
@@ -64,21 +81,35 @@ def reduce_join(inputs, axis=None, keepdims=False, separator="", name=None):
     return engine.Tensor(bytes_array(flat, shape))
 
 
+def _join_rows(ragged, axis, separator):
+    if axis is None:
+        return engine.Tensor(bytes_array([separator.join(_texts(ragged.flat_values).ravel())], ()))
+    if hasattr(ragged.values, "with_flat_values") and axis in (-1, ragged.ragged_rank):
+        return ragged.with_values(_join_rows(ragged.values, -1, separator))
+    if axis not in (-1, 1):
+        raise NotImplementedError(f"reduce_join of a RaggedTensor goes over its last axis, not over axis {axis}.")
+    return engine.Tensor(bytes_array([separator.join(row) for row in ragged.to_list()], (len(ragged),)))
+
+
+@_over_rows
 def length(input, unit="BYTE", name=None):
     """Return the lengths in bytes, or in characters for 'UTF8_CHAR'."""
     return _each(lambda t: len(t) if unit == "BYTE" else len(_decoded(t)), _texts(input), dtype=np.int32)
 
 
+@_over_rows
 def lower(input, encoding="", name=None):
     """Return the texts in lower case (ASCII only, unless `encoding` is 'utf-8')."""
     return _each(lambda t: t.decode().lower().encode() if encoding else t.lower(), _texts(input))
 
 
+@_over_rows
 def upper(input, encoding="", name=None):
     """Return the texts in upper case (ASCII only, unless `encoding` is 'utf-8')."""
     return _each(lambda t: t.decode().upper().encode() if encoding else t.upper(), _texts(input))
 
 
+@_over_rows
 def strip(input, name=None):
     """Return the texts without white space at both ends."""
     return _each(lambda t: t.strip(), _texts(input))
@@ -96,6 +127,7 @@ def _pattern(pattern):
     return re.compile(text.replace(r"\z", r"\Z"))
 
 
+@_over_rows
 def regex_replace(input, pattern, rewrite, replace_global=True, name=None):
     r"""Return the texts with what matches `pattern` replaced by `rewrite` (\1 stands for the first group)."""
     compiled = _pattern(pattern)
@@ -104,12 +136,14 @@ def regex_replace(input, pattern, rewrite, replace_global=True, name=None):
     return _each(lambda t: compiled.sub(rewrite, _decoded(t), count=count).encode(), _texts(input))
 
 
+@_over_rows
 def regex_full_match(input, pattern, name=None):
     """Return whether `pattern` matches the whole text."""
     compiled = _pattern(pattern)
     return _each(lambda t: compiled.fullmatch(_decoded(t)) is not None, _texts(input), dtype=bool)
 
 
+@_over_rows
 def substr(input, pos, len, unit="BYTE", name=None):
     """Return the part of each text that begins at `pos` and has at most `len` bytes (or characters)."""
     def cut(text, start, count):
@@ -127,6 +161,8 @@ def split(input, sep=None, maxsplit=-1, name=None):
     """Return the parts of each text between `sep` (white space if None), as a RaggedTensor for more than one text."""
     from fitloom.ops.ragged import RaggedTensor
 
+    if hasattr(input, "with_flat_values"):
+        return input.with_flat_values(split(input.flat_values, sep, maxsplit))
     array, sep = _texts(input), None if sep in (None, "") else _bytes(sep)
     rows = [t.split(sep, maxsplit) for t in array.ravel()]
     if array.ndim == 0:
@@ -149,6 +185,8 @@ def unicode_split(input, input_encoding, errors="replace", replacement_char=6553
 def _pieces(input, cut, dtype=None):
     from fitloom.ops.ragged import RaggedTensor
 
+    if isinstance(input, RaggedTensor):
+        return input.with_flat_values(_pieces(input.flat_values, cut, dtype))
     array = _texts(input)
     rows = [cut(t) for t in array.ravel()]
     values = [part for row in rows for part in row]
@@ -175,17 +213,20 @@ def unicode_encode(input, output_encoding="UTF-8", errors="replace", replacement
     return engine.Tensor(bytes_array(flat, array.shape[:-1]))
 
 
+@_over_rows
 def unicode_transcode(input, input_encoding, output_encoding, errors="replace", replacement_char=65533,
                       replace_control_characters=False, name=None):
     """Return the texts in another encoding."""
     return _each(lambda t: t.decode(input_encoding, errors).encode(output_encoding), _texts(input))
 
 
+@_over_rows
 def normalize_utf8(input, normalization_form="NFKC", name=None):
     """Return the texts in a normal form of Unicode."""
     return _each(lambda t: unicodedata.normalize(normalization_form, t.decode()).encode(), _texts(input))
 
 
+@_over_rows
 def to_number(input, out_type=dtypes.float32, name=None):
     """Return the numbers that texts stand for."""
     kind = dtypes.numpy_dtype(out_type)
@@ -199,6 +240,7 @@ def to_number(input, out_type=dtypes.float32, name=None):
     return _each(read, _texts(input), dtype=kind)
 
 
+@_over_rows
 def to_hash_bucket_fast(input, num_buckets, name=None):
     """Return a number in [0, num_buckets) for each text, by FarmHash's fingerprint: TensorFlow's buckets."""
     return _each(lambda t: fingerprint64(_bytes(t)) % num_buckets, _texts(input), dtype=np.int64)
@@ -207,6 +249,7 @@ def to_hash_bucket_fast(input, num_buckets, name=None):
 to_hash_bucket = to_hash_bucket_fast
 
 
+@_over_rows
 def to_hash_bucket_strong(input, num_buckets, key, name=None):
     """Return a number in [0, num_buckets) for each text, by SipHash under a key of two integers."""
     key = tuple(int(k) & (1 << 64) - 1 for k in key)

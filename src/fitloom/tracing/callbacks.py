@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fitloom.base import dtypes, nest
+from fitloom.base.errors import ValueNotKnownError
 from fitloom.engine.context import CONTEXT
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor
@@ -20,6 +21,8 @@ def py_function(func=None, inp=None, Tout=None, name=None):
         inp: list of tensors.
         Tout: dtype (or list of dtypes, or TensorSpecs) of the results; [] or None for no result.
     """
+    if func is None:
+        return lambda func: lambda *inputs: py_function(func, inputs, Tout)
     if not CONTEXT.trace.inline:
         return _checked(func(*[convert_to_tensor(i) for i in inp]), Tout)
     return _from_program(lambda arrays: func(*[Tensor(a) for a in arrays]), inp, Tout)
@@ -27,6 +30,8 @@ def py_function(func=None, inp=None, Tout=None, name=None):
 
 def numpy_function(func=None, inp=None, Tout=None, stateful=True, name=None):
     """Call a Python function of NumPy arrays; inside a traced function, each time the program runs."""
+    if func is None:
+        return lambda func: lambda *inputs: numpy_function(func, inputs, Tout)
     if not CONTEXT.trace.inline:
         return _checked(func(*[convert_to_tensor(i).numpy() for i in inp]), Tout)
     return _from_program(lambda arrays: func(*arrays), inp, Tout)
@@ -53,9 +58,9 @@ def _converted(value, wanted):
 def _from_program(call, inp, Tout):
     wanted = list(Tout) if isinstance(Tout, (list, tuple)) else [] if Tout is None else [Tout]
     if any(getattr(w, "shape", None) is None or None in tuple(w.shape) for w in wanted):
-        raise NotImplementedError(
-            "py_function and numpy_function inside a compiled function need the shapes of their results: pass "
-            "Tout=tf.TensorSpec(shape, dtype).")
+        raise ValueNotKnownError(
+            "the shapes of what py_function and numpy_function return are not known: pass Tout=tf.TensorSpec(shape, "
+            "dtype) to have them compiled.")
     specs = [jax.ShapeDtypeStruct(tuple(w.shape), dtypes.numpy_dtype(w.dtype)) for w in wanted]
 
     def on_host(*arrays):

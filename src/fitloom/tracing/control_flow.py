@@ -45,8 +45,17 @@ def cond(pred, true_fn=None, false_fn=None, name=None):
     value = known_value(pred)
     if value is not None:
         return true_fn() if value else false_fn()
-    index = _AS_INDEX([pred])
-    return _Branches([false_fn, true_fn], "cond")([index])
+    return choose(Branches([false_fn, true_fn], "cond"), pred)
+
+
+def choose(branches, pred):
+    """Run branch 1 if the scalar tensor `pred` holds, else branch 0."""
+    if getattr(pred.__class__, "is_variable", False):
+        pred = pred.value_tensor()
+    if pred.aval.size != 1:
+        raise ValueError(f"A branch needs a scalar condition, but received shape {pred.aval.shape}. "
+                         "For an elementwise choice use tf.where, or tf.reduce_all(x).")
+    return branches([_AS_INDEX([pred])])
 
 
 def switch_case(branch_index, branch_fns, default=None, name=None):
@@ -61,7 +70,7 @@ def switch_case(branch_index, branch_fns, default=None, name=None):
     last = len(functions) - 1
     if value is not None:
         return functions[value if 0 <= value < last else last]()
-    return _Branches(functions, "switch_case")([_Clamp(last)([index])])
+    return Branches(functions, "switch_case")([_Clamp(last)([index])])
 
 
 def case(pred_fn_pairs, default=None, exclusive=False, strict=False, name="case"):
@@ -85,13 +94,13 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
     `maximum_iterations` (the number of stored states must be known).
     """
     loop_vars = loop_vars if isinstance(loop_vars, (list, tuple)) else [loop_vars]
-    values = nest.map_structure(_as_tensor, list(loop_vars))
+    values = nest.map_structure(as_tensor, list(loop_vars))
     limit = None if maximum_iterations is None else known_value(convert_to_tensor(maximum_iterations))
     if not CONTEXT.trace.inline:
         done = 0
         while (limit is None or done < limit) and bool(cond(*values)):
             values = _as_list(body(*values))
-            values = nest.map_structure(_as_tensor, values)
+            values = nest.map_structure(as_tensor, values)
             done += 1
         return type(loop_vars)(values) if isinstance(loop_vars, tuple) else values
     loop = _While(cond, body, values, limit)
@@ -99,7 +108,8 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
     return type(loop_vars)(result) if isinstance(loop_vars, tuple) else result
 
 
-def _as_tensor(value):
+def as_tensor(value):
+    """Return a value, a variable's too, as a tensor."""
     return value.value_tensor() if getattr(value.__class__, "is_variable", False) else convert_to_tensor(value)
 
 
@@ -162,20 +172,23 @@ class _Compound(Block):
         from fitloom.engine.avals import SEED
         inputs = tuple(avals) + tuple(x.aval for x in layout.variables + layout.captures)
         inputs += (SEED,) if layout.seeded else ()
-        writes = [len(avals) + layout.variables.index(v) for v in layout.written]
+        place = {v: position for position, v in enumerate(layout.variables)}   # `==` compares elements
+        writes = [len(avals) + place[v] for v in layout.written]
         instruction = Instruction(fn, self.name, inputs, writes)
         instruction.layout = layout
         self.instructions.append(instruction)
         return instruction
 
 
-class _Branches(_Compound):
+class Branches(_Compound):
+    """One of several functions, chosen by an index."""
+
     def __init__(self, functions, name):
         super().__init__(name)
         self.functions = functions
 
-    def make(self, avals, attributes):
-        parts = [Body(f, self.name).instruction(()) for f in self.functions]
+    def unify(self, parts):
+        """Return (what each part contributes to every output, the outputs' places, their structure)."""
         first = parts[0]
         for other in parts[1:]:
             if other.layout.structure != first.layout.structure or \
@@ -183,19 +196,25 @@ class _Branches(_Compound):
                 raise InvalidArgumentError(
                     f"tf.{self.name}: all branches must return tensors of the same shapes and dtypes, but one returns "
                     f"{list(first.outputs[:first.results])} and another {list(other.outputs[:other.results])}.")
-        layout = self._combine([p.layout for p in parts])
-        layout.structure, layout.tensors = first.layout.structure, first.layout.tensors
+        return [list(range(p.results)) for p in parts], first.layout.tensors, first.layout.structure
 
-        def branch(part):
+    def make(self, avals, attributes):
+        parts = [Body(f, self.name).instruction(()) for f in self.functions]
+        picked, tensors, structure = self.unify(parts)
+        layout = self._combine([p.layout for p in parts])
+        layout.structure, layout.tensors = structure, tensors
+
+        def branch(part, chosen):
             def run(arrays):
                 outputs = part.fn(*self._inputs_of(part.layout, layout, arrays, ()))
                 current = dict(zip(layout.variables, arrays))
                 current.update(zip(part.layout.written, outputs[part.results:]))
-                return tuple(outputs[:part.results]) + tuple(current[v] for v in layout.written)
+                results = tuple(outputs[p] if p.__class__ is int else jnp.asarray(p) for p in chosen)
+                return results + tuple(current[v] for v in layout.written)
             return run
 
         def fn(index, *arrays):
-            return tuple(lax.switch(index, [branch(p) for p in parts], arrays))
+            return tuple(lax.switch(index, [branch(p, c) for p, c in zip(parts, picked)], arrays))
         return self._finish(fn, avals, layout)
 
 
@@ -204,7 +223,7 @@ class _While(_Compound):
         super().__init__("while_loop")
         self.structure, self.limit = values, limit
         self.condition = lambda *flat: condition(*nest.pack_sequence_as(values, flat))
-        self.body = lambda *flat: nest.map_structure(_as_tensor, _as_list(body(*nest.pack_sequence_as(values, flat))))
+        self.body = lambda *flat: nest.map_structure(as_tensor, _as_list(body(*nest.pack_sequence_as(values, flat))))
 
     def make(self, avals, attributes):
         condition = Body(self.condition, "while_loop condition").instruction(avals)

@@ -61,7 +61,7 @@ class Function:
         self.autograph, self.jit_compile = autograph, jit_compile
         self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
         self._bound = weakref.WeakKeyDictionary()
-        self._plain = None
+        self._plain, self._on_host = None, False
         functools.update_wrapper(self, python_function)
 
     def __get__(self, instance, owner):
@@ -93,10 +93,28 @@ class Function:
             return self.python_function(*args, **kwargs)
         if getattr(context.CONTEXT.replica, "inlines", False):      # part of the program of several replicas
             return self._call_python(args, kwargs)
+        if self._on_host and not context.CONTEXT.trace.inline:
+            return self.python_function(*args, **kwargs)
         block, tensors = self._specialise(args, kwargs)
-        if Function.watch is not None:
-            Function.watch(self, block, tensors)
+        if not context.CONTEXT.trace.inline:
+            if any(t.aval.dtype.hasobject for t in tensors):         # text lives on the host: nothing to compile
+                return self.python_function(*args, **kwargs)
+            try:
+                if Function.watch is not None:
+                    Function.watch(self, block, tensors)
+                return block(tensors)
+            except ValueNotKnownError as error:
+                if self.jit_compile:
+                    raise
+                self._go_to_host(error)
+            return self.python_function(*args, **kwargs)
         return block(tensors)
+
+    def _go_to_host(self, error):
+        """From now on run the function as Python, one operation at a time: its shapes depend on values."""
+        self._on_host = True
+        warnings.warn(f"tf.function '{self.__name__}' runs uncompiled, operation by operation, because "
+                      f"{str(error)[:1].lower()}{str(error)[1:]}", stacklevel=3)
 
     def _call_python(self, args, kwargs):
         """Run the Python function; control flow over tensors is converted if that turns out to be necessary."""
@@ -147,7 +165,9 @@ class Function:
             args, kwargs = nest.pack_sequence_as(
                 outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
             return self._call_python(args, kwargs)
-        return _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
+        block = _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
+        block.outline, block.values = outline, values              # for saved_model.save
+        return block
 
     def _apply_signature(self, args, kwargs):
         bound = inspect.signature(self.python_function).bind(*args, **kwargs)
@@ -192,6 +212,11 @@ class Function:
         """Return the signature as text."""
         return f"{self.__name__}{inspect.signature(self.python_function)}"
 
+    def pretty_printed_concrete_signatures(self, verbose=True):
+        """Return the signatures that were traced, as text."""
+        return "\n\n".join(f"{self.pretty_printed_signature()}\n  " + ", ".join(
+            f"{a.dtype.name}{list(a.shape)}" for a in avals) for _, avals in self._seen)
+
     @property
     def function_spec(self):
         """The Python signature."""
@@ -222,7 +247,8 @@ class ConcreteFunction:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.structured_input_signature = (args, kwargs)
         self.inputs = [a for a in nest.flatten((args, kwargs)) if isinstance(a, (TensorSpec, Tensor))]
-        known = all(None not in tuple(i.shape) for i in self.inputs)
+        known = all(i.shape.rank is not None and None not in tuple(i.shape) and i.dtype.name != "string"
+                    for i in self.inputs)
         self._layout = None
         if known:
             block, tensors = function._specialise(args, kwargs)
@@ -241,8 +267,15 @@ class ConcreteFunction:
         return self.function(*args, **kwargs)
 
     @property
+    def name(self):
+        """Name of the function."""
+        return self.function.__name__
+
+    @property
     def structured_outputs(self):
-        """TensorSpecs of the results."""
+        """TensorSpecs of the results; None where the sizes or dtypes of the inputs are not all known."""
+        if self._layout is None:
+            return None
         outputs = self._instruction.outputs
         return nest.pack_sequence_as(self._layout.structure, [
             TensorSpec(outputs[t].shape, outputs[t].dtype) if isinstance(t, int) else t.value

@@ -3,6 +3,8 @@
 import jax
 
 from fitloom.base import nest
+from fitloom.base.errors import ValueNotKnownError
+from fitloom.engine.context import CONTEXT
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor
 from fitloom.tracing.control_flow import Body, Scan, _Compound
@@ -18,10 +20,33 @@ def _leading(tensors, name):
 
 def map_fn(fn, elems, dtype=None, parallel_iterations=None, back_prop=True, swap_memory=False, infer_shape=True,
            name=None, fn_output_signature=None):
-    """Apply `fn` to each row of `elems` and stack the results along a new first axis."""
-    flat = [convert_to_tensor(e) for e in nest.flatten(elems)]
+    """Apply `fn` to each row of `elems` and stack the results along a new first axis.
+
+    Rows of text, of different lengths, or with results of different lengths are mapped one by one.
+    """
+    flat = [e if hasattr(e, "with_flat_values") else convert_to_tensor(e) for e in nest.flatten(elems)]
+    if any(hasattr(e, "with_flat_values") or e.dtype.name == "string" for e in flat):
+        return _row_by_row(fn, elems, flat)
     _leading(flat, "map_fn")
-    return Scan(lambda *row: fn(nest.pack_sequence_as(elems, row)), 0, "map_fn")(flat)
+    try:
+        return Scan(lambda *row: fn(nest.pack_sequence_as(elems, row)), 0, "map_fn")(flat)
+    except ValueNotKnownError:
+        if CONTEXT.trace.inline:
+            raise
+        return _row_by_row(fn, elems, flat)
+
+
+def _row_by_row(fn, elems, flat):
+    from fitloom.ops import stack
+    from fitloom.ops.ragged import stack as ragged_stack
+
+    results = [fn(nest.pack_sequence_as(elems, list(row))) for row in zip(*flat, strict=True)]
+    columns = zip(*[nest.flatten(r) for r in results])
+    ragged = any(hasattr(e, "with_flat_values") for e in flat)
+    made = [ragged_stack(c) if hasattr(c[0], "with_flat_values") or ragged and len(c[0].shape)
+            or len({tuple(x.shape) for x in c}) > 1 else stack(list(c))
+            for c in ([convert_to_tensor(x) if not hasattr(x, "with_flat_values") else x for x in c] for c in columns)]
+    return nest.pack_sequence_as(results[0], made)
 
 
 def scan(fn, elems, initializer=None, parallel_iterations=10, back_prop=True, swap_memory=False, infer_shape=True,

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What text scripts do with strings and with rows of different lengths."""
+import warnings
+
+import numpy as np
+import pytest
+
+import fitloom as tf
+
+
+def rows():
+    return tf.strings.split(tf.constant(["So long", "thanks for all the fish"]))
+
+
+def test_text_functions_go_over_rows():
+    words = rows()
+    assert tf.strings.upper(words).to_list() == [[b"SO", b"LONG"], [b"THANKS", b"FOR", b"ALL", b"THE", b"FISH"]]
+    assert tf.strings.length(words).to_list() == [[2, 4], [6, 3, 3, 3, 4]]
+    assert tf.strings.substr(words, 0, 1).to_list() == [[b"S", b"l"], [b"t", b"f", b"a", b"t", b"f"]]
+    assert tf.strings.reduce_join(words, axis=-1, separator=" ").numpy().tolist() == [b"So long", b"thanks for all the fish"]
+    assert tf.strings.join([words, words], "+").to_list()[0] == [b"So+So", b"long+long"]
+    assert tf.strings.bytes_split(words).to_list()[0][0] == [b"S", b"o"]
+
+
+def test_bigrams_with_marks():
+    words = rows()
+    mark = tf.fill([words.nrows(), 1], "#")
+    padded = tf.concat([mark, words, mark], axis=1)
+    pairs = tf.strings.join([padded[:, :-1], padded[:, 1:]], separator="+")
+    assert pairs.to_list()[0] == [b"#+So", b"So+long", b"long+#"]
+    table = tf.Variable(tf.ones([16, 4]))
+    vectors = tf.nn.embedding_lookup(table, tf.strings.to_hash_bucket_fast(pairs, 16))
+    assert tf.reduce_mean(vectors, axis=1).shape == (2, 4)
+
+
+def test_ragged_forms():
+    nested = tf.ragged.constant([[[1, 2], [3]], [[4]]])
+    assert nested.merge_dims(-2, -1).to_list() == [[1, 2, 3], [4]]
+    assert nested.merge_dims(0, 1).to_list() == [[1, 2], [3], [4]]
+    flat = tf.ragged.constant([[1, 2], [3]])
+    assert tf.expand_dims(flat, 1).to_list() == [[[1, 2]], [[3]]]
+    assert tf.expand_dims(flat, 0).to_list() == [[[1, 2], [3]]]
+    assert tf.gather(flat, [1, 0]).to_list() == [[3], [1, 2]]
+    assert tf.ones_like(flat).to_list() == [[1, 1], [1]]
+    assert tf.ragged.boolean_mask(flat, tf.ragged.constant([[True, False], [True]])).to_list() == [[1], [3]]
+    assert tf.RaggedTensor.from_uniform_row_length([1, 2, 3, 4], 2).to_list() == [[1, 2], [3, 4]]
+    assert tf.map_fn(tf.math.square, flat).to_list() == [[1, 4], [9]]
+    assert tf.concat([flat, [[5, 6, 7]]], axis=0).to_list() == [[1, 2], [3], [5, 6, 7]]
+
+
+def test_map_fn_over_text_and_growing_rows():
+    assert tf.map_fn(tf.strings.length, tf.constant(["a", "bcd"]), fn_output_signature=tf.int32).numpy().tolist() == [1, 3]
+    assert tf.map_fn(lambda n: tf.range(n, n + 2), tf.constant([1, 5])).numpy().tolist() == [[1, 2], [5, 6]]
+
+
+def test_function_of_text_runs_on_the_host():
+    calls = []
+
+    @tf.function
+    def shout(x):
+        calls.append(1)
+        return x + tf.constant("!")
+    assert shout(tf.constant("a")).numpy() == b"a!" and shout(tf.constant("b")).numpy() == b"b!"
+    concrete = shout.get_concrete_function(tf.TensorSpec([], tf.string))
+    assert concrete(tf.constant("c")).numpy() == b"c!"
+
+
+def test_function_whose_shapes_depend_on_values():
+    @tf.function
+    def positive(x):
+        return tf.boolean_mask(x, x > 0)
+    with pytest.warns(UserWarning, match="runs uncompiled"):
+        assert positive(tf.constant([1.0, -1.0, 2.0])).numpy().tolist() == [1.0, 2.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert positive(tf.constant([-1.0, 2.0])).numpy().tolist() == [2.0]
+
+    @tf.function
+    def sinh(x):
+        return tf.numpy_function(np.sinh, [x], tf.float32)
+    with pytest.warns(UserWarning, match="runs uncompiled"):
+        assert float(sinh(tf.constant(1.0))) == pytest.approx(np.sinh(1))
+
+
+def test_callbacks_as_decorators():
+    @tf.py_function(Tout=tf.float32)
+    def twice(x):
+        return x * 2 if x > 0 else x
+    assert float(twice(tf.constant(3.0))) == 6
