@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from fitloom.base import dtypes
+from fitloom.saving.hdf5_text import Texts
 from fitloom.saving.seal import is_sealed, is_whole
 
 DIGEST, SEALED = "fitloom_sha256", "fitloom_sealed"
@@ -131,6 +132,7 @@ class Reader:
             self.file = h5py.File(stream, "r")
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise DamagedFileError(f"{label} is not a readable HDF5 file: {error}") from error
+        self._texts = Texts(stream, self.file_bytes)
         self.arrays: dict = {}
         self._inside: dict = {}                  # path of a group -> {name: array}
         self.groups: dict = {"": self.file}      # path -> group
@@ -273,6 +275,8 @@ class Reader:
                 return []
             if kind.get_class() != h5py.h5t.STRING or count * kind.get_size() > self.file_bytes:
                 raise ValueError("it is no text, or longer than the file")
+            if kind.is_variable_str():
+                return self._texts.of(owner, name, count)
             value = self.groups[group].attrs[name]
             values = [value] if isinstance(value, (str, bytes)) else np.asarray(value).reshape(-1).tolist()
             return [x.decode() if isinstance(x, bytes) else x for x in values]
