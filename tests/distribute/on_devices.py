@@ -332,6 +332,21 @@ def check_datasets_from_function():
     assert contexts[0].num_replicas_in_sync == 2 and contexts[0].num_input_pipelines == 1
 
 
+def check_distributed_datasets_in_fit():
+    strategy = mirrored(2)
+    slices = tf.data.Dataset.from_tensor_slices((X[:32], Y[:32]))
+    found = []
+    for make in (lambda: slices.batch(16),
+                 lambda: strategy.experimental_distribute_dataset(slices.batch(16)),
+                 lambda: strategy.distribute_datasets_from_function(lambda context: slices.batch(8))):
+        tf.keras.utils.set_random_seed(1)
+        with strategy.scope():
+            model = dense_model_without_dropout()
+            model.compile("sgd", CROSS_ENTROPY)
+        found.append([model.fit(make(), epochs=2, verbose=0).history["loss"], *[v.numpy() for v in model.variables]])
+    same_results(found)
+
+
 def check_custom_train_step_in_fit():
     def run(strategy):
         class Model(tf.keras.Model):

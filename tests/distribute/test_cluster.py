@@ -123,6 +123,18 @@ def test_data_in_parts(tmp_path):
     assert found["each"] == [0.0, 1.0, 100.0, 101.0]
 
 
+def test_a_restart_after_a_kill_resumes_bit_for_bit(tmp_path):
+    with Workers(2, "resume", str(tmp_path / "whole"), "0") as workers:
+        assert set(workers.wait().values()) == {0}, workers.outputs
+        whole = workers.result(0)
+        assert workers.result(1) == whole
+    with Workers(2, "resume", str(tmp_path / "cut"), "8") as workers:
+        ends(workers, ["Worker 1 (", "died"], statuses=(75,), but=[1])
+    with Workers(2, "resume", str(tmp_path / "cut"), "0") as workers:
+        assert set(workers.wait().values()) == {0}, workers.outputs
+        assert workers.result(0) == workers.result(1) == whole
+
+
 def ends(workers, words, statuses=(75, 1), but=()):
     """All workers outside `but` end within the bound, and say why."""
     codes = workers.wait()

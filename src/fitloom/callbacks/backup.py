@@ -15,6 +15,8 @@ from fitloom.callbacks.callback import Callback
 from fitloom.callbacks.logs import wait
 from fitloom.callbacks.progress import write
 from fitloom.callbacks.run import bytes_of
+from fitloom.distribute.cluster import CLUSTER
+from fitloom.distribute.strategy import is_chief
 from fitloom.saving import atomic, checkpoint_file
 
 NEWEST, PREVIOUS = "newest.safetensors", "previous.safetensors"
@@ -73,14 +75,14 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs=None):
         self._run, self._since = self.model.__dict__["_fit_run"], 0
-        atomic.check_writable(self.backup_dir)
-        needed, free = bytes_of(self.model), shutil.disk_usage(self.backup_dir).free
-        if free < needed:
-            raise OSError(errno.ENOSPC, f"A backup takes about {needed >> 20} MiB, but only {free >> 20} MiB are free",
-                          self.backup_dir)
+        if is_chief():
+            self._check_space()
         if self.resume == "never":
             self._delete()
+        CLUSTER.gather("the backup", None)                  # all workers read what the chief left
         state = self._newest()
+        CLUSTER.agree_on({"the backup (epoch, batch)": None if state is None else [state["epoch"], state["step"]]},
+                         {"the backup (epoch, batch)": "backup_dir must be a folder that all workers see."})
         if state is None and self.resume == "must":
             raise NotFoundError(f"resume='must', but there is no checkpoint in '{self.backup_dir}'.")
         if state is not None:
@@ -93,6 +95,13 @@ class BackupAndRestore(Callback):
                       + ("finished.\n" if done else f"going on with {place}.\n"))
         if self.save_before_preemption:
             self._listen()
+
+    def _check_space(self):
+        atomic.check_writable(self.backup_dir)
+        needed, free = bytes_of(self.model), shutil.disk_usage(self.backup_dir).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"A backup takes about {needed >> 20} MiB, but only {free >> 20} MiB are free",
+                          self.backup_dir)
 
     def _newest(self):
         """Return the newest state that is whole, or None if there is none at all."""
@@ -151,6 +160,8 @@ class BackupAndRestore(Callback):
             wait(self._under_way.popleft())
 
     def _save(self, epoch, step, logs, moment=None):
+        if not is_chief():
+            return
         state = self._run.state(epoch, step, logs, moment)
         state["since"] = self._since
         checkpoint_file.write(self._path(NEWEST), state, self._path(PREVIOUS), verify=True)
@@ -202,6 +213,8 @@ class BackupAndRestore(Callback):
             self._delete()
 
     def _delete(self):
+        if not is_chief():
+            return
         # the newest first: a kill in between leaves one from which the run goes on to the same end
         for name in (NEWEST, PREVIOUS):
             with contextlib.suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from fitloom.base import nest
 from fitloom.callbacks.callback import Callback, overrides
 from fitloom.callbacks.history import History
 from fitloom.callbacks.progress import ProgbarLogger
+from fitloom.distribute.strategy import is_chief
 
 
 class CallbackList(Callback):
@@ -65,8 +66,9 @@ class CallbackList(Callback):
                 callback.release()
 
     def in_order(self):
-        """Return the callbacks in the order in which they are called."""
-        return sorted(self.callbacks, key=lambda callback: getattr(callback, "heard_last", False))
+        """Return the callbacks in the order in which they are called; in a cluster the chief alone writes files."""
+        heard = [c for c in self.callbacks if not getattr(c, "chief_only", False)] if not is_chief() else self.callbacks
+        return sorted(heard, key=lambda callback: getattr(callback, "heard_last", False))
 
     def listeners(self, mode, moment):
         """Return the bound batch hooks ('train'|'test'|'predict', 'begin'|'end') that do something."""

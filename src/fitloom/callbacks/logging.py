@@ -23,6 +23,8 @@ class CSVLogger(Callback):
     Source: keras.io/api/callbacks/csv_logger.
     """
 
+    chief_only = True       # of several workers one writes
+
     def __init__(self, filename, separator=",", append=False):
         super().__init__()
         self.filename, self.sep, self.append = os.fspath(filename), separator, append
@@ -97,6 +99,8 @@ class RemoteMonitor(Callback):
 
     Source: keras.io/api/callbacks/remote_monitor.
     """
+
+    chief_only = True       # of several workers one writes
 
     timeout_seconds = 10.0
 

@@ -33,6 +33,8 @@ class ModelCheckpoint(MonitorCallback):
     Source: keras.io/api/callbacks/model_checkpoint.
     """
 
+    chief_only = True       # of several workers one writes
+
     def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, save_weights_only=False,
                  mode="auto", save_freq="epoch", initial_value_threshold=None, *, max_to_keep=None,
                  async_save=False):

@@ -36,6 +36,8 @@ class TensorBoard(Callback):
     Source: keras.io/api/callbacks/tensorboard.
     """
 
+    chief_only = True       # of several workers one writes
+
     def __init__(self, log_dir="logs", histogram_freq=0, write_graph=True, write_images=False,
                  write_steps_per_second=False, update_freq="epoch", profile_batch=0, embeddings_freq=0,
                  embeddings_metadata=None):
@@ -195,6 +197,8 @@ class HParamsCallback(Callback):
         hparams: dict of names or HParams to bools, numbers or strings.
         trial_id: name of the set of hyperparameters; a hash of them by default.
     """
+
+    chief_only = True       # of several workers one writes
 
     def __init__(self, writer, hparams, trial_id=None):
         from fitloom.monitor import hparams as plugin, summaries

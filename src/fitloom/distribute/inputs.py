@@ -8,7 +8,7 @@ import zlib
 import jax
 import numpy as np
 
-from fitloom import engine
+from fitloom import engine, ops
 from fitloom.base import nest
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import Dataset
@@ -60,6 +60,23 @@ class DistributedDataset:
     def element_spec(self):
         """The spec of the global batches."""
         return self._dataset.element_spec
+
+    def whole(self):
+        """Return what `fit` reads: the global batches as tensors."""
+        return _Whole(self) if self._one_each else self._dataset
+
+
+class _Whole:
+    """The elements for single replicas joined to global batches."""
+
+    def __init__(self, distributed):
+        self._distributed = distributed
+        self.element_spec, self.cardinality = distributed.element_spec, distributed.cardinality
+
+    def __iter__(self):
+        for batch in self._distributed:
+            yield map_values(lambda leaf: ops.reshape(leaf.whole, [-1, *leaf.whole.shape[2:]])
+                             if isinstance(leaf, PerReplica) else leaf, batch)
 
 
 class DistributedIterator:

@@ -278,6 +278,11 @@ def is_chief() -> bool:
     return CLUSTER.rank == 0
 
 
+def in_cluster() -> bool:
+    """Whether this process works together with others."""
+    return CLUSTER.size > 1
+
+
 # -- models
 
 def strategy_of(model):
@@ -312,4 +317,6 @@ def adopt(strategy, variables):
 
 def between_workers(dataset):
     """Return what this process reads of a dataset under the strategy in effect: all of it on one machine."""
+    if isinstance(dataset, inputs.DistributedDataset):
+        return dataset.whole()
     return dataset if CLUSTER.size == 1 else inputs.between_workers(get_strategy(), dataset)

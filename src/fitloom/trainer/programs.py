@@ -9,7 +9,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import nest
-from fitloom.distribute.strategy import WholeBatch, adopt, strategy_of
+from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compiling import compiled_of
 
@@ -161,6 +161,8 @@ class Program:
 
     def _pace(self, group):
         """Return how many steps the next dispatch takes: first 1 (it compiles), then 8 (timed), then by the clock."""
+        if in_cluster():                           # by no clock: all workers must start the same programs
+            return group
         if self.seconds is None:
             return group if self._dispatched == 0 else max(group, 8)
         count = max(1, int(DISPATCH_SECONDS / self.seconds))
