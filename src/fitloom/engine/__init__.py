@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a value is, and how recorded work becomes one XLA program."""
-import jax as _jax
+from fitloom.engine import allocator as _allocator
+
+_allocator.keep_memory()                   # before jax starts its threads
+
+import jax as _jax  # noqa: E402
 
 # tf.int64 and tf.float64 are real types for our users; every formulation names its dtypes (docs/design/002).
 _jax.config.update("jax_enable_x64", True)
@@ -14,6 +18,7 @@ from fitloom.engine.abstract import (  # noqa: E402
     known_shape as known_shape,
 )
 from fitloom.engine import configurations as _configurations  # noqa: E402
+from fitloom.engine.allocation import allocation_limit as allocation_limit  # noqa: E402
 from fitloom.engine.context import (  # noqa: E402
     eager_scope as eager_scope,
     executing_eagerly as executing_eagerly,

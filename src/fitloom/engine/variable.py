@@ -7,6 +7,7 @@ import numpy as np
 
 from fitloom.base import dtypes, naming
 from fitloom.base.shapes import TensorShape
+from fitloom.engine.allocation import charge
 from fitloom.engine.avals import aval_of
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.instruction import Instruction, Op
@@ -300,6 +301,7 @@ class KerasVariable(Variable):
             from fitloom.base import config
             from fitloom.engine.functional import outside
             dtype = dtypes.name_of(dtype or config.floatx())
+            charge(shape, dtype)
             with outside():
                 value = initializer(shape, dtype=dtype)
                 array = _initial_array(value, dtype)

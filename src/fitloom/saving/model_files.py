@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`save_model`, `load_model`, `save_weights`, `load_weights`: by the file's suffix."""
 import contextlib
-import datetime
+import datetime as dt
 import io
 import json
 import os
 import tempfile
 import warnings
 
+from fitloom import engine
 from fitloom.base import registry, serialization
 from fitloom.saving import archive, atomic, hdf5, legacy, weights
 from fitloom.saving.hdf5 import DamagedFileError
@@ -16,6 +17,7 @@ from fitloom.saving.tree import places
 
 KERAS_VERSION = "3.15.1"        # whose formats these files follow
 _LEGACY = (".h5", ".hdf5")
+_SLACK_BYTES = 2 ** 25          # for variables that no file holds: metrics, random states
 
 
 def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=True, save_format=None, **unknown):
@@ -191,7 +193,7 @@ def _write_keras(model, stream):
     with serialization.ObjectSharingScope():
         config = json.dumps(serialization.serialize_keras_object(model))
     metadata = json.dumps({"keras_version": KERAS_VERSION, "sealed": True,
-                           "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")})
+                           "date_saved": dt.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")})
     memory = io.BytesIO()
     with hdf5.writing(memory) as content:
         weights.save(model, content)
@@ -221,13 +223,25 @@ def _load_keras(stream, label, custom_objects, compile, safe_mode):
 
 @contextlib.contextmanager
 def building(safe_mode, custom_objects, reader):
-    """Context in which a file's configuration is turned into objects."""
+    """Context in which a file's configuration is turned into objects: safe, and no larger than the file's arrays.
+
+    Raises:
+        DamagedFileError: configurations that make no sense; what was wrong is its cause.
+    """
+    # the weights, an optimizer's state that is not in the file, and metrics
+    limit = 4 * reader.declared_bytes + _SLACK_BYTES
     with serialization.SafeModeScope(safe_mode), serialization.ObjectSharingScope(), \
-            registry.custom_object_scope(custom_objects):
+            registry.custom_object_scope(custom_objects), engine.allocation_limit(
+                limit, f"{reader.label} holds {reader.declared_bytes} bytes of arrays: the configuration does not "
+                "belong to them"):
         try:
             yield
         except RecursionError as error:
             raise DamagedFileError(f"{reader.label}: the configuration is nested too deeply.") from error
+        except (KeyError, IndexError, AttributeError, AssertionError, OverflowError, ZeroDivisionError,
+                UnicodeError, MemoryError) as error:
+            raise DamagedFileError(f"{reader.label}: the model's configuration is invalid: {type(error).__name__}: "
+                                   f"{error}") from error
 
 
 def _assets_of(model):
