@@ -10,9 +10,9 @@ __version__ = "3.15.1"  # the version of the Keras API that is followed
 
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
 _NAMESPACES = """
-    activations applications backend callbacks config constraints datasets distribution dtype_policies initializers
-    layers losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving tree utils
-    wrappers
+    activations applications backend callbacks config constraints datasets distribution dtype_policies export
+    initializers layers losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving
+    tree utils wrappers
 """.split()
 
 # Root names, by the module they come from.

@@ -174,3 +174,4 @@ from fitloom.layers import (
     multiply as multiply,
     subtract as subtract,
 )
+from fitloom.saving.exported import TFSMLayer as TFSMLayer

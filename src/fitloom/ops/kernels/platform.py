@@ -75,7 +75,7 @@ def register_lowering(primitive: Primitive, reference: Callable, native: Callabl
         axis_context = context.module_context.axis_context
         devices = getattr(axis_context, "num_devices", None)
         # XLA cannot split a call into foreign code: it would gather all data on every device.
-        if devices != 1:
+        if devices != 1 or not getattr(_thread, "native", True):
             return plain(context, *operands, **parameters)
         return fast(context, *operands, **parameters)
 
