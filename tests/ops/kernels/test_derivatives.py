@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fitloom.ops.kernels import allocator
+from fitloom.engine import allocator
 from fitloom.ops.kernels.derivatives import linear_map, with_backward
 
 jax.config.update("jax_enable_x64", True)
