@@ -11,6 +11,7 @@ from fitloom.distribute.inputs import check_agreement
 from fitloom.distribute.strategy import is_chief, under_strategy
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
+from fitloom.trainer.nan_guard import guard_for
 from fitloom.trainer.programs import program_for
 
 
@@ -36,7 +37,7 @@ def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, kee
 def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
         validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
         steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
-        checkpoint_dir=None, save_freq="epoch"):
+        checkpoint_dir=None, save_freq="epoch", nan=None):
     """Train a model for a number of epochs; see `Model.fit`. Returns the History.
 
     Args:
@@ -45,6 +46,9 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         checkpoint_dir: folder of this run's checkpoints, written every `save_freq` and kept when `fit` ends; a
             script that is started again goes on to the same bits.
         save_freq: 'epoch', or a number of batches.
+        nan: what to do with a step after which the loss or a weight is not finite; it is undone. 'raise' ends with
+            an error, 'stop' ends quietly, 'skip' goes on, 'diagnose' ends with an error that names the layer, the
+            operation and the samples. None trains on.
     """
     require_compiled(model, "fit")
     validation.check_fit_arguments(epochs, initial_epoch, batch_size, steps_per_epoch, validation_split,
@@ -54,7 +58,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     if config.max_steps_per_epoch() is not None:
         steps_per_epoch = min(steps_per_epoch or config.max_steps_per_epoch(), config.max_steps_per_epoch())
     # whoever asks for TerminateOnNaN expects NaN and deals with it
-    check = not any(isinstance(one, TerminateOnNaN) for one in nest.flatten(callbacks))
+    check = nan is None and not any(isinstance(one, TerminateOnNaN) for one in nest.flatten(callbacks))
     source = batches.open_source(x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight, check)
     held_back = None
     if validation_data is not None:
@@ -66,6 +70,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     if resume is not None or checkpoint_dir is not None:
         callbacks = _with_checkpoints(callbacks, resume, checkpoint_dir, save_freq)
     callbacks = _listening(callbacks, model, verbose, add_history=True, epochs=epochs, steps=source.steps)
+    guard = guard_for(model, nan)
     hold(model, "stop_training", False)
     hold(model, "_validation_later", held_back is not None and validation_freq != 1)
     run = Run(model, callbacks, source, held_back)
@@ -78,9 +83,13 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
             callbacks.on_epoch_begin(epoch)
             resume = run.go_inside()
             program = program_for(model, "train")
+            if guard is not None:
+                guard.begin_epoch(epoch, 0 if resume is None else resume.step)
             logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
-                             lambda: model.stop_training, resume=resume)
+                             lambda: model.stop_training or (guard is not None and guard.bad_step()), resume=resume)
             source.finish_epoch()
+            if guard is not None:
+                guard.end_epoch(nan)
             logs = dict(logs)                                   # device to host: once an epoch
             if held_back is not None and _due(epoch, validation_freq):
                 results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
@@ -97,6 +106,7 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     finally:
         callbacks.release()
         model.__dict__.pop("_fit_run", None)
+        model.__dict__.pop("_nan_guard", None)
     return model.history
 
 

@@ -40,17 +40,25 @@ class Program:
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
         self.seconds = None            # measured time of a step
         strategy = strategy_of(model)
+        self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
         self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
         self._dispatched = 0
         # Variables know the program that has them on loan, so it must not keep the model alive.
         myself = weakref.proxy(self)
         variables = list(model.variables) if mode == "predict" else state_of(model)
+        if self.guard is not None:
+            if self.custom is not None:
+                raise ValueError("fit(nan=...) cannot look into an own make_train_function.")
+            variables = variables + self.guard.variables
+        self._variables = variables if self.guard is not None else ()
         self._program = None if self.eager else engine.StepProgram(
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict")
 
     def _step(self, data, mask):
         with steps.counting_only(mask), self._replicas:
             try:
+                if self.guard is not None:
+                    return self.guard.step(lambda: getattr(self.model, _STEPS[self.mode])(data), self._variables)
                 return getattr(self.model, _STEPS[self.mode])(data)
             finally:
                 if self._program is not None:
@@ -62,8 +70,10 @@ class Program:
             return self.custom(iter([nest.map_structure(device, data)]))
         if self.eager:
             with engine.eager_scope():
-                return self._step(nest.map_structure(device, data), device(mask))
-        return engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
+                result = self._step(nest.map_structure(device, data), device(mask))
+        else:
+            result = engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
+        return result if self.guard is None else self.guard.note(result, 1, lambda i: data)
 
     def padded(self, data, size):
         """Run one batch of at most `size` rows, filled up to `size`, so that no new shape is compiled."""
@@ -152,6 +162,9 @@ class Program:
                 def run(first=first, count=count, with_rest=with_rest):
                     begin = time.perf_counter()
                     logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
+                    if self.guard is not None:
+                        logs = self.guard.note(logs, count, lambda i: source.cut(
+                            order[(first + i) * size:(first + i + 1) * size]))
                     self._measure(begin, count, logs)
                     return self(source.cut(order[whole * size:])) if with_rest else logs
                 yield first, first + (group if every_batch else count) - 1, run
@@ -231,7 +244,7 @@ def state_of(model):
 def signature_of(model):
     """Return what a compiled step depends on, apart from shapes."""
     return (tuple((id(v), v.trainable) for v in model.variables), id(model.__dict__.get("optimizer")),
-            id(compiled_of(model)))
+            id(compiled_of(model)), id(model.__dict__.get("_nan_guard")))
 
 
 def is_default(model, name) -> bool:
