@@ -45,7 +45,7 @@ class Peer:
         connection.settimeout(None)
         self.socket, self.lines, self.lock = connection, connection.makefile("r", encoding="utf-8"), threading.Lock()
         self.heard, self.steps, self.moved, self.bye = time.monotonic(), 0, time.monotonic(), None
-        self.about: dict = {}
+        self.about, self.gone = {}, False
 
     def send(self, **message):
         """Send a message; a broken connection is noticed by the reader."""
@@ -261,6 +261,7 @@ class Cluster:
         while True:
             message = peer.receive()
             if message is None:
+                peer.gone = True
                 if peer.bye is None and not self.ending:
                     self.lose(f"{self.name(rank)} died (killed, crashed, or its machine is gone) after "
                               f"{peer.steps} steps.")
@@ -318,12 +319,13 @@ class Cluster:
 
     def lose(self, message):
         """Tell everybody why the run ends, and end."""
-        if self.rank == 0:
+        if self.rank == 0 and not self.ending:
             for peer in self.peers.values():
                 peer.send(lost=message)
+            self._end(message, wait=True)
         self._end(message)
 
-    def _end(self, message):
+    def _end(self, message, wait=False):
         if self.ending:
             return
         self.ending = True
@@ -331,6 +333,9 @@ class Cluster:
         sys.stderr.write(f"\nfitloom: {message[:1].upper()}{message[1:]}\n"
                          f"fitloom: worker {self.rank} of {self.size} ends (status {LOST_STATUS}).\n")
         sys.stderr.flush()
+        deadline = time.monotonic() + 2.0         # the chief goes last: jax's coordinator lives in it
+        while wait and time.monotonic() < deadline and not all(peer.gone for peer in self.peers.values()):
+            time.sleep(0.02)
         os._exit(LOST_STATUS)
 
     # -- the end
@@ -346,6 +351,9 @@ class Cluster:
             peer.send(**({"lost": f"{self.name(0)} failed: {kind.__name__}: {error}"[:2000]} if self.rank == 0
                          else {"bye": f"{kind.__name__}: {error}"[:2000]}))
         sys.stdout.flush()
+        deadline = time.monotonic() + 2.0
+        while self.rank == 0 and time.monotonic() < deadline and not all(p.gone for p in self.peers.values()):
+            time.sleep(0.02)
         os._exit(1)
 
     def leave(self):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.distribute.MultiWorkerMirroredStrategy`: several processes or machines."""
+import contextlib
 import os
 import socket
+import subprocess
 import sys
 import warnings
 
@@ -108,13 +110,65 @@ def join_cluster(addresses, rank, timeout_seconds=None):
         clear_backends()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     host = split_address(addresses[0])[0]
-    jax.distributed.initialize(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", len(addresses), rank,
-                               initialization_timeout=int(seconds("START", START_SECONDS)) + 1,
-                               heartbeat_timeout_seconds=_FAR, cluster_detection_method="deactivate")
+    with _own_coordinator():
+        jax.distributed.initialize(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", len(addresses),
+                                   rank, initialization_timeout=int(seconds("START", START_SECONDS)) + 1,
+                                   heartbeat_timeout_seconds=_FAR, cluster_detection_method="deactivate")
     jax.devices()                                    # a collective start: all workers come here
     first = everyone[0]
     engine.restore_stream((first["seed"], first["drawn"], first["counter"]))
     CLUSTER.about = everyone
+
+
+_COORDINATOR = """
+import sys, time
+from jaxlib import _jax
+service = _jax.get_distributed_runtime_service(sys.argv[1], int(sys.argv[2]), heartbeat_timeout=int(sys.argv[3]))
+print("ready", flush=True)
+if sys.stdin.readline():
+    service.shutdown()
+else:
+    time.sleep(3)
+"""
+
+
+class Coordinator:
+    """jax's coordination service in a process of its own, which outlives the chief by 3 s.
+
+    A client of jax aborts its process, with a stack trace, as soon as the service is gone. So a killed chief must not
+    take it along: the others have time to end with the sentence that names the chief.
+    """
+
+    def __init__(self, address, count, **options):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _COORDINATOR, address, str(count), str(_FAR)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, start_new_session=True)
+        if self.process.stdout.readline().strip() != "ready":
+            raise RuntimeError(f"jax's coordination service did not start on {address} (status {self.process.wait()}).")
+
+    def shutdown(self):
+        """End the service: all workers have left."""
+        with contextlib.suppress(OSError):
+            self.process.communicate("end\n", timeout=10)
+
+
+@contextlib.contextmanager
+def _own_coordinator():
+    """While jax connects: its service is started as a Coordinator."""
+    from jax._src import distributed
+
+    real = distributed._jax
+
+    class Connecting:
+        get_distributed_runtime_service = Coordinator
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+    distributed._jax = Connecting()
+    try:
+        yield
+    finally:
+        distributed._jax = real
 
 
 def _print_table(strategy):
