@@ -3,6 +3,7 @@
 import os
 import sys
 
+import jax
 import numpy as np
 
 from fitloom.base.errors import InvalidArgumentError
@@ -17,6 +18,36 @@ def user_line():
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class _Checks:
+    failed: list = []       # errors that host code found while a compiled program ran
+    made = 0                # how many checks were built into programs
+
+
+CHECKS = _Checks
+
+
+def check_later(condition, describe, arrays=()):
+    """Inside a compiled function: when the program runs, raise `describe(*values)` unless `condition` holds.
+
+    The error names the user's line that made the check, and surfaces where the program's results are asked for.
+    """
+    line = user_line()
+    CHECKS.made += 1
+
+    def on_host(holds, *values):
+        if not np.all(holds):
+            CHECKS.failed.append(InvalidArgumentError(f"{describe(*map(np.asarray, values))} (checked at {line})"))
+    jax.debug.callback(on_host, jax.lax.stop_gradient(condition), *map(jax.lax.stop_gradient, arrays))
+
+
+def raise_failed():
+    """Raise the first error that was found while programs ran."""
+    if CHECKS.failed:
+        error = CHECKS.failed[0]
+        CHECKS.failed.clear()
+        raise error
 
 
 def check_results(instruction, results):

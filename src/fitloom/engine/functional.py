@@ -8,6 +8,7 @@ import numpy as np
 
 from fitloom.base import nest
 from fitloom.engine.avals import SEED
+from fitloom.engine.checking import CHECKS, raise_failed
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
@@ -131,7 +132,7 @@ class StepProgram:
     def __init__(self, fn, variables, fetch=None, donate=True):
         self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
         self.donate, self._jitted, self._loop = donate, None, None
-        self.compiled, self.running, self.placement = 0, False, None
+        self.compiled, self.running, self.placement, self.checked = 0, False, None, False
 
     # -- the loan
 
@@ -213,10 +214,16 @@ class StepProgram:
             program = jax.jit(self._step if name == "_jitted" else self._many,
                               donate_argnums=(0,) if self.donate else ())
             setattr(self, name, program)
+        made = CHECKS.made
         try:
             self.running = True
             logs, self.values = program(self.values, *arguments)
             self.running = False
+            self.checked = self.checked or CHECKS.made > made
+            if self.checked:                                 # tf.debugging in the step
+                jax.block_until_ready(self.values)
+                jax.effects_barrier()
+                raise_failed()
             return logs
         except MoreVariables as more:
             self.running = False

@@ -5,7 +5,6 @@ Built-in layers and models, losses, metrics, optimizer updates and tf.function b
 costs a few microseconds, however much it computes; its body runs as Python only when a program is lowered.
 """
 import sys
-
 from operator import is_
 
 import jax
@@ -18,6 +17,7 @@ from fitloom.base import nest
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import symbolic
 from fitloom.engine.avals import SEED, aval_of
+from fitloom.engine.checking import CHECKS, raise_failed
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import Instruction, Op
@@ -50,8 +50,8 @@ class Memo:
     """
 
     __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "end", "written",
-                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing", "places", "run",
-                 "opens")
+                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing", "places",
+                 "run", "opens")
 
 
 class Procedure(Op):
@@ -377,6 +377,8 @@ class Block(Procedure):
                 trace.flush()
             with InlineTrace() as within:                   # eager: apply to concrete arrays
                 result = self._apply(within, inputs, attributes)
+            if CHECKS.failed:
+                raise_failed()
             for variable, array in within.bindings.items():
                 variable.assign(Tensor(array))
             return result

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fitloom.engine.checking import raise_failed
 from fitloom.engine.context import traces_of_other_threads
 from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.lowering import evaluate
@@ -19,8 +20,8 @@ PACK_BYTES = 16384     # live float32 results up to this size leave the program 
 class Program:
     """Leaves in; written stores, big live results and one buffer of small live results out."""
 
-    __slots__ = ("placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order", "where", "floats", "float_vector", "float_count",
-                 "int_count")
+    __slots__ = ("effects", "placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order", "where",
+                 "floats", "float_vector", "float_count", "int_count")
 
     def __init__(self, trace, live, keep, placement=None):
         STATISTICS["programs"] += 1
@@ -39,7 +40,8 @@ class Program:
             self.where[slot] = (offset, avals[slot].size, avals[slot].shape)
             offset += avals[slot].size
         committed = {v.store for variables, _ in trace.log[:trace.committed] for v in variables}
-        self.donated = () if keep else tuple(j for j in self.written if trace.holders[j] not in committed)
+        self.effects = any(e[0].effects for e in trace.entries())    # a failed check leaves the variables as they were
+        self.donated = () if keep or self.effects else tuple(j for j in self.written if trace.holders[j] not in committed)
         self.donatable = [j if j in self.donated else None for j in self.written]
         parts = [[trace.where(m) for m in store.members] for store in trace.dirty]
         packed = [store.layout is not None for store in trace.dirty]
@@ -103,6 +105,10 @@ class Program:
         if self.int_count:
             arguments.append(np.array(trace.ints, np.int64))
         results = self.call(*arguments)
+        if self.effects:
+            jax.block_until_ready(results)
+            jax.effects_barrier()
+            raise_failed()
         for array, store in zip(results, stores):
             store.value, store.escaped, store.writer = array, False, None
         if alive:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
-from fitloom.engine.checking import check_results, user_line
+from fitloom.engine.checking import check_results, raise_failed, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
 from fitloom.engine.placement import Placement, placement_of, spans_processes
 from fitloom.engine.program import Program
@@ -430,6 +430,10 @@ def execute(instruction, arrays):
     """Run one instruction now; name it in the error of a failure."""
     with jax.ensure_compile_time_eval():
         results = instruction.run(arrays)
+        if instruction.effects:
+            jax.block_until_ready(results)
+            jax.effects_barrier()
+            raise_failed()
     return check_results(instruction, results)
 
 
