@@ -315,3 +315,13 @@ def test_a_tape_inside_a_function_of_a_dataset():
             y = value * value
         return tape.gradient(y, value)
     assert [float(g) for g in Dataset.range(3).map(slope)] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("shape, size", [((24, 32, 3), (16, 16)), ((7, 5, 1), (20, 3)), ((1, 1, 4), (3, 3)),
+                                         ((33, 44, 2), (10, 100))])
+def test_the_native_resizing_gives_the_bits_of_the_numpy_form(shape, size, monkeypatch):
+    from fitloom.ops import host_resizing
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    native = host_resizing.bilinear(picture, size)
+    monkeypatch.setattr(host_resizing, "host_function", lambda *_: None)
+    assert np.array_equal(native, host_resizing.bilinear(picture, size))

@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resizing of single images with NumPy: images of a folder differ in size, and compiling for each costs far more."""
+import ctypes
+import functools
+
 import numpy as np
 
+from fitloom.ops.kernels.native.library import host_function
 
+_BYTES, _PLACES, _FLOATS = (np.ctypeslib.ndpointer(dtype, flags="C") for dtype in (np.uint8, np.int32, np.float32))
+_COUNT = ctypes.c_int64
+_NATIVE = ("resize_bilinear", _BYTES, _COUNT, _COUNT, _PLACES, _PLACES, _FLOATS, _COUNT, _PLACES, _PLACES, _FLOATS,
+           _COUNT, _FLOATS)
+
+
+@functools.lru_cache(maxsize=256)
 def _weights(source, target):
     """Return (low rows, high rows, share of the high ones) of bilinear resizing with half-pixel centers."""
     place = (np.arange(target, dtype=np.float32) + 0.5) * np.float32(source / target) - 0.5
     low = np.floor(place)
     share = (place - low).astype(np.float32)
-    return (np.clip(low, 0, source - 1).astype(np.intp), np.clip(low + 1, 0, source - 1).astype(np.intp), share)
+    return (np.clip(low, 0, source - 1).astype(np.int32), np.clip(low + 1, 0, source - 1).astype(np.int32), share)
 
 
 def _between(low, high, share):
@@ -27,6 +38,12 @@ def bilinear(array, size) -> np.ndarray:
     # rows first: they are copied whole, and only those that are needed
     top, bottom, down = _weights(array.shape[0], height)
     left, right, across = _weights(array.shape[1], width)
+    native = host_function(*_NATIVE) if array.dtype == np.uint8 and array.size else None
+    if native is not None:
+        out = np.empty((height, width, array.shape[2]), np.float32)
+        native(np.ascontiguousarray(array), array.shape[1], array.shape[2], top, bottom, down, height, left, right,
+               across, width, out)
+        return out
     rows = _between(np.take(array, top, axis=0).astype(np.float32),
                     np.take(array, bottom, axis=0).astype(np.float32), down[:, None, None])
     return _between(np.take(rows, left, axis=1), np.take(rows, right, axis=1), across[None, :, None])

@@ -33,6 +33,23 @@ _TARGETS = (
 )
 
 
+def _opened() -> ctypes.CDLL | None:
+    path = os.environ.get("FITLOOM_NATIVE_LIBRARY", "") or pathlib.Path(__file__).with_name(LIBRARY)
+    try:
+        return None if os.environ.get("FITLOOM_NATIVE", "") == "0" else ctypes.CDLL(str(path))
+    except OSError:
+        return None
+
+
+@functools.cache
+def host_function(name: str, *types: Any) -> Any:
+    """Return a plain function of the library for ctypes (it runs without Python's lock), or None where it is absent."""
+    function = getattr(_opened(), f"fitloom_{name}", None)
+    if function is not None:
+        function.argtypes, function.restype = types, None
+    return function
+
+
 @functools.cache
 def instruction_set() -> str:
     """Name the instruction set of the kernels that will run: 'avx512', 'avx2' or 'neon'.
@@ -41,12 +58,8 @@ def instruction_set() -> str:
     old for it, or `FITLOOM_NATIVE=0` is set in the environment. The library is loaded and its
     functions are registered with XLA at the first call; no XLA backend is started.
     """
-    if os.environ.get("FITLOOM_NATIVE", "") == "0":
-        return ""
-    path = os.environ.get("FITLOOM_NATIVE_LIBRARY", "") or pathlib.Path(__file__).with_name(LIBRARY)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError:
+    library = _opened()
+    if library is None:
         return ""
     library.fitloom_instruction_set.restype = ctypes.c_char_p
     name = library.fitloom_instruction_set().decode()
