@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep compiled programs on disk, so that the second start of a script need not compile them again.
 
-XLA programs that took longer than `SECONDS` to compile go to `~/.cache/fitloom/xla/` (`FITLOOM_CACHE` in the environment
-names another folder; `FITLOOM_CACHE=0` keeps nothing), one folder for each jaxlib and processor, because a program is
-machine code. Whoever has configured JAX's own compilation cache keeps that.
+XLA programs that took longer than `SECONDS` to compile go to `~/.cache/fitloom/xla/` (`FITLOOM_CACHE` in the
+environment names another folder; `FITLOOM_CACHE=0` keeps nothing), one folder for each jaxlib and processor, because a
+program is machine code. Whoever has configured JAX's own compilation cache keeps that.
 """
 import hashlib
 import os

@@ -50,8 +50,8 @@ class Memo:
     """
 
     __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "end", "written",
-                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing", "places",
-                 "run", "opens")
+                 "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing",
+                 "places", "run", "opens")
 
 
 class Procedure(Op):

@@ -20,8 +20,8 @@ PACK_BYTES = 16384     # live float32 results up to this size leave the program 
 class Program:
     """Leaves in; written stores, big live results and one buffer of small live results out."""
 
-    __slots__ = ("effects", "placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order", "where",
-                 "floats", "float_vector", "float_count", "int_count")
+    __slots__ = ("effects", "placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order",
+                 "where", "floats", "float_vector", "float_count", "int_count")
 
     def __init__(self, trace, live, keep, placement=None):
         STATISTICS["programs"] += 1
@@ -41,7 +41,8 @@ class Program:
             offset += avals[slot].size
         committed = {v.store for variables, _ in trace.log[:trace.committed] for v in variables}
         self.effects = any(e[0].effects for e in trace.entries())    # a failed check leaves the variables as they were
-        self.donated = () if keep or self.effects else tuple(j for j in self.written if trace.holders[j] not in committed)
+        free = [j for j in self.written if trace.holders[j] not in committed]
+        self.donated = () if keep or self.effects else tuple(free)
         self.donatable = [j if j in self.donated else None for j in self.written]
         parts = [[trace.where(m) for m in store.members] for store in trace.dirty]
         packed = [store.layout is not None for store in trace.dirty]
