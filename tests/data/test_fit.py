@@ -127,3 +127,22 @@ def test_many_steps_a_dispatch_give_what_single_steps_give(form, monkeypatch):
 def test_what_is_more_than_slices_is_streamed(build):
     from fitloom.trainer import batches
     assert not batches.open_source(build(Dataset.from_tensor_slices(arrays()))).in_memory
+
+
+def test_a_line_says_that_the_run_waited_for_its_data(capsys, monkeypatch):
+    import time
+
+    from fitloom.trainer import waiting
+    monkeypatch.setattr(waiting, "WORTH_SECONDS", 0.05)
+
+    def slowly(x, y):
+        time.sleep(0.01)
+        return x, y
+
+    slow = Dataset.from_tensor_slices(arrays()).map(
+        lambda x, y: tf.numpy_function(slowly, [x, y], [tf.float32, tf.int32])).batch(8)
+    compiled().fit(slow, epochs=2, verbose=2)
+    assert capsys.readouterr().out.count("The device waited for data during") == 1
+    compiled().fit(slow, epochs=2, verbose=0)
+    compiled().fit(Dataset.from_tensor_slices(arrays()).batch(8), epochs=2, verbose=2)
+    assert "waited" not in capsys.readouterr().out

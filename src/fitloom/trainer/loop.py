@@ -98,6 +98,8 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
             if callbacks.params.get("steps") is None:
                 callbacks.params["steps"] = source.steps
             callbacks.on_epoch_end(epoch, logs)
+            if epoch == 0 and callbacks.params.get("verbose") and getattr(source, "waiting", None) is not None:
+                source.waiting.tell(batches.is_dataset(source.data))
             if model.stop_training:
                 break
         if model.optimizer is not None and epochs > initial_epoch:

@@ -12,6 +12,7 @@ from fitloom.base import nest
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compiling import compiled_of
+from fitloom.trainer.waiting import Waiting
 
 RESIDENT_BYTES = 1 << 30        # arrays up to this size go to the device once, as a whole
 DISPATCH_SECONDS = 0.1          # so much work a dispatch at most: progress and Ctrl-C stay responsive
@@ -42,7 +43,7 @@ class Program:
         strategy = strategy_of(model)
         self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
         self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
-        self._dispatched = 0
+        self._dispatched, self._latest = 0, None
         # Variables know the program that has them on loan, so it must not keep the model alive.
         myself = weakref.proxy(self)
         variables = list(model.variables) if mode == "predict" else state_of(model)
@@ -73,7 +74,11 @@ class Program:
                 result = self._step(nest.map_structure(device, data), device(mask))
         else:
             result = engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
-        return result if self.guard is None else self.guard.note(result, 1, lambda i: data)
+        if self.guard is not None:
+            result = self.guard.note(result, 1, lambda i: data)
+        if self.mode == "train":
+            self._latest = result
+        return result
 
     def padded(self, data, size):
         """Run one batch of at most `size` rows, filled up to `size`, so that no new shape is compiled."""
@@ -113,9 +118,14 @@ class Program:
         batches, first = source.epoch(), 0
         if resume is not None:
             first, batches = resume.step, source.epoch(resume.step)        # the source stands there already
+            if source.in_memory:                                           # its order is drawn before we arrive
+                batches = itertools.chain(list(itertools.islice(batches, 1)), batches)
             resume.arrive()
+        clock = Waiting()
+        if hasattr(source, "data"):
+            source.waiting = clock
         while True:
-            batch = next(batches, None)
+            batch = clock.next(batches, self._latest)
             if batch is None:
                 return
             if group == 1:
