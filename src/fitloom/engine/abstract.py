@@ -51,6 +51,10 @@ def _shapes(fn, args, kwargs, symbols, size):
     specs = [jax.ShapeDtypeStruct(tuple(size if d is None else d for d in x.shape), dtypes.numpy_dtype(x.dtype))
              for x in symbols]
     found = {}
+    outer = CONTEXT.trace
+    while outer is not None and outer.inline:     # what is pending around the probe must not be computed inside it
+        outer.flush()
+        outer = outer.parent
 
     def probe(seed, *arrays):
         tensors = iter(arrays)
