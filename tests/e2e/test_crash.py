@@ -63,11 +63,33 @@ def straight(tmp_path_factory):
 
 
 def in_a_save(session, process, chance):
-    """Wait for a save: its temporary file is there, or was a moment ago."""
-    end = time.monotonic() + 5
-    while not any(session.backup.glob("*.tmp")) and process.poll() is None and time.monotonic() < end:
-        pass
+    """Wait for one of the next saves: its temporary file is there, or was a moment ago."""
+    end = time.monotonic() + 60
+    for save in range(chance.choice([1, 1, 2, 5])):
+        while save and any(session.backup.glob("*.tmp")) and process.poll() is None:
+            pass
+        while not any(session.backup.glob("*.tmp")) and process.poll() is None and time.monotonic() < end:
+            pass
     time.sleep(chance.choice([0, 0, 0.0002, 0.0005, 0.001]))
+
+
+def within_training(session, process, chance):
+    """Wait for this process' first save, then a random time."""
+    def saved():
+        return (session.backup / NEWEST).stat().st_mtime_ns if (session.backup / NEWEST).exists() else None
+    before, end = saved(), time.monotonic() + 60
+    while saved() == before and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.5))
+
+
+def at_any_time(process, chance, seconds):
+    """Wait for a moment between the first import and the end; return how long the process ran if it ended before."""
+    begin = time.monotonic()
+    moment = begin + chance.uniform(0, seconds)
+    while time.monotonic() < moment and process.poll() is None:
+        time.sleep(0.002)
+    return seconds if process.poll() is None else min(seconds, time.monotonic() - begin)
 
 
 @pytest.mark.parametrize("kind, save_freq", [("arrays", 3), ("pipeline", "epoch"), ("pipeline", 3), ("generator", 5)])
@@ -75,16 +97,13 @@ def test_sigkill(tmp_path, straight, kind, save_freq):
     (expected, seconds), chance = straight(kind), random.Random(5)
     session, steps, kills, ends, moments = Session(tmp_path, kind, save_freq), 0, 0, 0, []
     while kills < 2 * KILLS and ends < 2 * KILLS:
-        process = session.start(wait=kills % 2)
+        process = session.start(wait=False)
         if kills % 2:
             in_a_save(session, process, chance)
-        else:                                              # from the first import to the last epoch
-            begin = time.monotonic()
-            moment = begin + chance.uniform(0, seconds)
-            while time.monotonic() < moment and process.poll() is None:
-                time.sleep(0.002)
-            if process.poll() is not None:
-                seconds = min(seconds, time.monotonic() - begin)
+        elif kills % 4:
+            within_training(session, process, chance)
+        else:
+            seconds = at_any_time(process, chance, seconds)
         process.send_signal(signal.SIGKILL)
         output = process.communicate()[0]
         if process.returncode == 0:                        # it came to its end before: once more from the beginning
@@ -110,8 +129,8 @@ def test_sigkill(tmp_path, straight, kind, save_freq):
 def test_signals_lose_no_step(tmp_path, straight, number):
     (expected, _), session, chance = straight("pipeline"), Session(tmp_path, "pipeline", "epoch"), random.Random(3)
     for _ in range(max(1, KILLS // 5)):
-        process = session.start()
-        time.sleep(chance.uniform(0, 0.3))
+        process = session.start(wait=False)
+        within_training(session, process, chance)
         process.send_signal(number)
         begin = time.monotonic()
         output = process.communicate(timeout=60)[0]

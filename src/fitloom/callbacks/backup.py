@@ -78,7 +78,7 @@ class BackupAndRestore(Callback):
         if is_chief():
             self._check_space()
         if self.resume == "never":
-            self._delete()
+            self._delete(with_folder=False)
         CLUSTER.gather("the backup", None)                  # all workers read what the chief left
         state = self._newest()
         CLUSTER.agree_on({"the backup (epoch, batch)": None if state is None else [state["epoch"], state["step"]]},
@@ -212,12 +212,13 @@ class BackupAndRestore(Callback):
         if self.delete_checkpoint:
             self._delete()
 
-    def _delete(self):
+    def _delete(self, with_folder=True):
         if not is_chief():
             return
         # the newest first: a kill in between leaves one from which the run goes on to the same end
         for name in (NEWEST, PREVIOUS):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._path(name))
-        with contextlib.suppress(OSError):                   # something else is in there
-            os.rmdir(self.backup_dir)
+        if with_folder:
+            with contextlib.suppress(OSError):               # something else is in there
+                os.rmdir(self.backup_dir)

@@ -128,7 +128,9 @@ class Run:
         Restoration(self._root(), {"nodes": graph["nodes"], "values": dict(kept)},
                     lambda: {"nodes": graph["nodes"], "values": dict(kept)})
         now = state["now"]
-        if not (self.source.in_memory and state["step"]):
+        if not self.source.in_memory:
+            self.source.go_to(now["source"], inside=state["step"] > 0)
+        elif not state["step"]:
             self.source.go_to(now["source"])
         if self.validation is not None:
             self.validation.go_to(now["validation"])

@@ -318,6 +318,7 @@ class StreamSource:
         self._iterator, self._peeked = None, []
         self._made, self._before_peek, self._since = None, None, 0   # batches since the data began
         self._began = None                    # random states when the data began
+        self._ended = False                   # a run goes on after an epoch's last batch, in its validation
         self._one_pass = inspect.isgenerator(data) or (hasattr(data, "__next__"))
         self._used_up = False
         length = None if steps else known_length(data)
@@ -346,6 +347,9 @@ class StreamSource:
 
     def epoch(self, given=0):
         """Yield the batches of one epoch, of which `given` have been done before."""
+        if self._ended:
+            self._ended = False
+            return
         if self._iterator is None:
             if self._used_up and self._one_pass:
                 raise ValueError("The generator is used up: it gave all its batches in an earlier epoch. Give a "
@@ -375,16 +379,23 @@ class StreamSource:
         if self._peeked:
             return self._before_peek
         made = self._made if self._iterator is not None else iter(self.data)
-        return made.state() if hasattr(made, "state") else None
+        return {"state": made.state(), "between": self._iterator is None} if hasattr(made, "state") else None
 
-    def go_to(self, position):
-        """Continue where `position()` was taken; what follows is the same to the bit."""
+    def go_to(self, position, inside=False):
+        """Continue where `position()` was taken; what follows is the same to the bit.
+
+        Args:
+            inside: within an epoch: where the data stand between two epochs, this one has no batches left.
+        """
+        self._ended = inside and (position is None or bool(position.get("between")))
         if is_dataset(self.data):
             if position is not None:
                 self._peeked = []
                 self._iterator = self._begin()
-                self._made.restore(position)
+                self._made.restore(position["state"])
                 self._since = 1
+                if position["between"]:
+                    self._iterator = None
             return
         if not self._one_pass:
             self._iterator, self._peeked = None, []
