@@ -7,8 +7,10 @@ from fitloom.data import structure
 from fitloom.data.access import ZippedAccess
 from fitloom.data.order import BLOCK, Sequential, generator
 from fitloom.data.plan import END, INFINITE, POSITIONS, UNKNOWN, Flow, Node, resume, snapshot, start
+from fitloom.data.prefetching import PrefetchFlow
 from fitloom.data.seeds import seeds_from
 from fitloom.data.sources import Range, Slices, Tensors
+from fitloom.data.threads import AUTOTUNE
 from fitloom.data.transforms import Map, Wrapper
 
 
@@ -292,9 +294,10 @@ class Interleave(Node):
 
     name = "interleave"
 
-    def __init__(self, source, function, cycle, block, to_node, name="interleave"):
+    def __init__(self, source, function, cycle, block, to_node, name="interleave", parallel=None):
         super().__init__(source)
         self.function, self.cycle, self.block, self.to_node, self.name = function, cycle, block, to_node, name
+        self.readers = 0 if parallel is None else cycle if parallel == AUTOTUNE else min(parallel, cycle)
         self._spec = self._last = None
 
     def attributes(self):
@@ -337,7 +340,10 @@ class Interleave(Node):
 
 
 class InterleaveFlow(Wrapper):
-    """`cycle` open datasets, `block` elements from each in turn; a finished one is replaced by the next."""
+    """`cycle` open datasets, `block` elements from each in turn; a finished one is replaced by the next.
+
+    The first `readers` of them are read ahead by a thread each, once their elements turn out to be slow.
+    """
 
     def __init__(self, node, run):
         super().__init__(node, run)
@@ -352,7 +358,13 @@ class InterleaveFlow(Wrapper):
             self.ended = True
             return None
         self.number += 1
-        return start(self.node.made(element, number), self.run.at(number + 1)), before, number
+        made, run = self.node.made(element, number), self.run.at(number + 1)
+        if self.current < self.node.readers:
+            flow = PrefetchFlow(made, run, AUTOTUNE)
+            flow.begin()
+        else:
+            flow = start(made, run)
+        return flow, before, number
 
     def pull(self):
         idle = 0
@@ -382,7 +394,7 @@ class InterleaveFlow(Wrapper):
         self.current, self.given = (self.current + 1) % len(self.slots), 0
 
     def state(self):
-        slots = tuple([None if slot is None else (slot[1], slot[2], snapshot(slot[0])) for slot in self.slots])
+        slots = tuple([None if slot is None else (slot[1], slot[2], _inner(slot[0])) for slot in self.slots])
         return snapshot(self.source), slots, self.current, self.given, self.number, int(self.ended)
 
     def restore_own(self, slots, current, given, number, ended):
@@ -393,13 +405,24 @@ class InterleaveFlow(Wrapper):
                 source = resume(self.node.inputs[0], self.run, before)
                 node = self.node.made(source.pull(), made)
                 source.close()
-                self.slots[position] = resume(node, self.run.at(made + 1), inner), before, made
+                run = self.run.at(made + 1)
+                if position < self.node.readers:
+                    flow = PrefetchFlow(node, run, AUTOTUNE)
+                    flow.restore((inner,))
+                else:
+                    flow = resume(node, run, inner)
+                self.slots[position] = flow, before, made
 
     def close(self):
         for slot in self.slots:
             if slot is not None:
                 slot[0].close()
         super().close()
+
+
+def _inner(flow):
+    """Return the snapshot of an open dataset, the same whether a thread reads it ahead or not."""
+    return flow.state()[0] if isinstance(flow, PrefetchFlow) else snapshot(flow)
 
 
 class Nested(structure.Opaque):

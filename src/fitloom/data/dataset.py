@@ -323,14 +323,20 @@ class Dataset:
                    name=None) -> "Dataset":
         """Apply a function that returns a dataset; keep `cycle_length` open, take `block_length` from each in turn.
 
-        A cycle_length of None or AUTOTUNE is 8 on every machine, so that the order does not depend on it.
+        A cycle_length of None or AUTOTUNE is 8 on every machine, so that the order does not depend on it. With
+        `num_parallel_calls` so many of them are read by a thread each; the order stays.
         """
         cycle = 8 if cycle_length in (None, AUTOTUNE) else _integer(cycle_length, "interleave", "cycle_length")
         block = 1 if block_length is None else _integer(block_length, "interleave", "block_length")
         if cycle < 1 or block < 1:
             raise ValueError(f"Dataset.interleave needs cycle_length and block_length of at least 1, but received "
                              f"{cycle} and {block}.")
-        return self._with(Interleave(self._node, self._function(map_func, "interleave"), cycle, block, _to_node))
+        parallel = num_parallel_calls if num_parallel_calls in (None, AUTOTUNE) else _integer(
+            num_parallel_calls, "interleave", "num_parallel_calls")
+        if parallel is not None and parallel != AUTOTUNE and parallel < 1:
+            raise ValueError(f"num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received {parallel}.")
+        return self._with(Interleave(self._node, self._function(map_func, "interleave"), cycle, block, _to_node,
+                                     parallel=parallel))
 
     def group_by_window(self, key_func, reduce_func, window_size=None, window_size_func=None, name=None) -> "Dataset":
         """Collect elements by `key_func`; `reduce_func(key, window)` makes a dataset of each full window."""

@@ -209,7 +209,8 @@ class _FilesDataset(Dataset):
             node = Dataset.from_tensor_slices([name.encode() for name in names_of(filenames)])._node
         cycle = 1 if num_parallel_reads is None else 8 if num_parallel_reads == AUTOTUNE else num_parallel_reads
         one_file = Function(lambda name: Dataset(make([text_of(name)])), "interleave", 0, 0)
-        super().__init__(Interleave(node, one_file, cycle, 1, lambda dataset: dataset._node))
+        super().__init__(Interleave(node, one_file, cycle, 1, lambda dataset: dataset._node,
+                                    parallel=None if num_parallel_reads is None else AUTOTUNE))
 
 
 class TFRecordDataset(_FilesDataset):

@@ -28,14 +28,20 @@ def worker_count(parallel, options=None) -> int:
     return min(parallel, limit) if limit else parallel
 
 
+MOST_WORKERS = 32          # AUTOTUNE adds threads up to so many while they spend their time waiting for something else
+IDLE_SHARE = 0.15          # a call that keeps the processor busy for less of its time than this waits
+TRIALS = 16                # calls looked at before each decision
+
+
 class Task:
     """One call that a worker makes."""
 
-    __slots__ = ("function", "arguments", "value", "error", "done", "workers")
+    __slots__ = ("function", "arguments", "value", "error", "done", "workers", "elapsed_seconds", "busy_seconds")
 
     def __init__(self, workers, function, arguments):
         self.workers, self.function, self.arguments = workers, function, arguments
         self.value, self.error, self.done = None, None, False
+        self.elapsed_seconds = self.busy_seconds = 0.0      # of the call; of the processor in it
 
     def result(self):
         """Wait for the value; raise what the call raised."""
@@ -51,12 +57,17 @@ class Workers:
 
     def __init__(self, count, name):
         self.name, self.tasks, self.closed = name, deque(), False
-        self.changed = threading.Condition()
-        self.threads = [threading.Thread(target=_work, args=(self.tasks, self.changed, weakref.ref(self)),
-                                         name=f"fitloom-{name[:40]}-{i}", daemon=True) for i in range(count)]
-        for thread in self.threads:
-            thread.start()
+        self.changed, self.threads = threading.Condition(), []
+        self.grow(count)
         LIVE.add(self)
+
+    def grow(self, count):
+        """Let there be `count` threads."""
+        for i in range(len(self.threads), count):
+            thread = threading.Thread(target=_work, args=(self.tasks, self.changed, weakref.ref(self)),
+                                      name=f"fitloom-{self.name[:40]}-{i}", daemon=True)
+            self.threads.append(thread)
+            thread.start()
 
     def submit(self, function, *arguments) -> Task:
         """Queue a call."""
@@ -109,10 +120,12 @@ def _work(tasks, changed, owner):
             task = tasks.popleft()
         if task is None:
             return
+        begin, busy = time.perf_counter(), time.thread_time()
         try:
             task.value = task.function(*task.arguments)
         except BaseException as error:
             task.error = error
+        task.elapsed_seconds, task.busy_seconds = time.perf_counter() - begin, time.thread_time() - busy
         task.function = task.arguments = None
         with changed:
             task.done = True

@@ -19,7 +19,7 @@ from fitloom.data.plan import (
     snapshot,
     start,
 )
-from fitloom.data.threads import Workers, worker_count
+from fitloom.data.threads import AUTOTUNE, IDLE_SHARE, MOST_WORKERS, TRIALS, Workers, worker_count
 
 
 class Wrapper(Flow):
@@ -170,6 +170,7 @@ class ParallelMapFlow(MapFlow):
     def __init__(self, node, run, count):
         super().__init__(node, run)
         self.count, self.workers, self.ahead, self.ended = count, None, [], False
+        self.grows, self.calls = node.parallel == AUTOTUNE, []
         self.seen = None                                    # the source's snapshot as the consumer knows it
 
     def pull(self):
@@ -191,7 +192,20 @@ class ParallelMapFlow(MapFlow):
         task, after = self.ahead.pop(0)
         self.number += 1
         self.seen = after
-        return task.result()
+        value = task.result()
+        if self.grows:
+            self._tune(task)
+        return value
+
+    def _tune(self, task):
+        """Add threads while calls mostly wait (for a disk, a network, a sleep): the order does not depend on them."""
+        self.calls.append((task.elapsed_seconds, task.busy_seconds))
+        if len(self.calls) == TRIALS:
+            elapsed, busy = map(sum, zip(*self.calls))
+            self.calls = []
+            if elapsed > TRIALS * 1e-3 and busy < IDLE_SHARE * elapsed and self.count < MOST_WORKERS:
+                self.count = min(2 * self.count, MOST_WORKERS)
+                self.workers.grow(self.count)
 
     def pull_block(self, count):
         if self.function.blocked is None and not self.ahead and not self.ended:
