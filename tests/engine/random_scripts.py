@@ -243,6 +243,7 @@ class Writer:
             target = r.choice([loss, loss, self.expression(shape, 0)])
             sources, grads = self.sources() + [w for w in watched if self.maybe(.7)], self.fresh("g")
             self.say(indent, f"{grads} = {name}.gradient({target}, [{', '.join(sources)}])")
+            self.say(indent, f"{grads} = [None if g is None else tf.convert_to_tensor(g) for g in {grads}]")
             self.say(indent, f"out.append([0. if g is None else tf.reduce_sum(g) for g in {grads}])")
             if sources[0] in self.variables and self.maybe(.5):
                 shape, value = self.variables[sources[0]], self.fresh()

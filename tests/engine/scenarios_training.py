@@ -988,3 +988,21 @@ def _(m):
                 if g is not None:
                     v.assign_sub(.01 * g)
     return [la, lb, *vs]
+
+
+@scenario("tf.function under a tape: reads before and after an assignment inside")
+def _(m):
+    w, x = m.V([2., 3.]), m.T([1., 2.])
+
+    @m.tf.function
+    def f(x):
+        a = w * x
+        w.assign(w * x)
+        b = w * w
+        w.assign_add(x)
+        return m.reduce_sum(a) + m.reduce_sum(b) + m.reduce_sum(w * 5.)
+
+    with m.tape() as t:
+        t.watch(x)
+        l = f(x)
+    return t.gradient(l, [w, x]) + [l, w]

@@ -12,7 +12,7 @@ import fitloom as tf
 EXPECTED = json.loads(random_scripts.GOLDEN.read_text()) if __name__ != "__main__" else {}
 
 
-@pytest.mark.parametrize("seed", map(int, EXPECTED))
+@pytest.mark.parametrize("seed", list(map(int, EXPECTED)))
 def test_random_script(seed):
     result = random_scripts.run(tf, seed)
     assert random_scripts.close(result, EXPECTED[str(seed)]), \

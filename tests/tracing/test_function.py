@@ -211,19 +211,6 @@ def test_for_over_a_range_of_unknown_length_is_converted():
     assert int(total(tf.constant(5))) == 0 + 1 + 2 + 30 + 40
 
 
-def test_loop_with_break_explains_itself():
-    @tf.function
-    def search(n):
-        while n > 0:
-            if n == 3:
-                break
-            n -= 1
-        return n
-
-    with pytest.raises(TypeError, match=r"tf\.while_loop"):
-        search(tf.constant(10))
-
-
 def test_nested_functions_and_closures():
     scale = tf.constant(3.0)
 

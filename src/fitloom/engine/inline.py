@@ -17,6 +17,17 @@ from fitloom.engine.tensor import Tensor, pending
 _ODD = 0x9E3779B97F4A7C15
 
 
+@jax.custom_jvp
+def _versioned(new, old):
+    """Return `new`: a gradient stops at an assignment, and goes on to the variable itself, as in TensorFlow."""
+    return new
+
+
+@_versioned.defjvp
+def _(primals, tangents):
+    return primals[0], tangents[1]
+
+
 class InlineTrace:
     """The state of one traced function body.
 
@@ -101,6 +112,8 @@ class InlineTrace:
             if self.capture is not None:
                 self.lookup(variable)                        # the old value is an input all the same
         self.written[variable] = None
+        if self.values and variable in self.bindings and jnp.issubdtype(array.dtype, jnp.inexact):
+            array = _versioned(array, self.bindings[variable])
         self.bindings[variable] = array
 
     def write(self, variables, start, stores=None, slots=None):

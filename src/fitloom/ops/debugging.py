@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of values and shapes: `tf.debugging`, `tf.Assert`.
 
-A check reads the values it is about, so outside compiled functions it runs what is pending. Inside one, a value that
-is not known yet cannot be checked and the check passes; shapes are always checked.
+A check reads the values it is about, so outside compiled functions it runs what is pending. Inside one, values are
+checked when the program runs; the error then names the line of the check and leaves variables as they were.
 """
 
 from __future__ import annotations
 
 import logging
+import operator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
+from fitloom.engine.checking import check_later
 from fitloom.ops.calling import dtype_of, tensor
+from fitloom.ops.calling import tensor as as_tensor
 
 
 def _known(x):
@@ -28,41 +32,55 @@ def _known(x):
 
 def Assert(condition, data, summarize=None, name=None):
     """Raise InvalidArgumentError with `data` unless `condition` is true."""
-    known = _known(condition)
-    if known is not None and not known.all():
-        shown = ", ".join(str(getattr(d, "numpy", lambda d=d: d)()) for d in data)
-        raise InvalidArgumentError(f"assertion failed: [{shown}]")
+    data = data if isinstance(data, (list, tuple)) else [data]
+
+    def describe(*values):
+        values = iter(values)
+        return f"assertion failed: [{', '.join(str(next(values) if engine.is_tensor(d) else d) for d in data)}]"
+    _require(tensor(condition).array.all(), [d for d in data if engine.is_tensor(d)], describe)
+
+
+def _require(condition, values, describe):
+    """Raise InvalidArgumentError(describe(*values)) unless the condition, an array, holds: now, or when it is known."""
+    arrays = [tensor(v).array for v in values]
+    if any(isinstance(a, jax.core.Tracer) for a in (condition, *arrays)):
+        check_later(condition, describe, arrays)
+    elif not np.all(condition):
+        raise InvalidArgumentError(describe(*map(np.asarray, arrays)))
 
 
 def _fail(message, default, *values):
     shown = "; ".join(np.array2string(v, threshold=6, edgeitems=3) for v in values)
-    raise InvalidArgumentError(f"{message + ' ' if message else ''}{default} Values: {shown}.")
+    return f"{message + ' ' if message else ''}{default} Values: {shown}."
 
 
 def _comparison(name, compare, words):
     def public(x, y, message=None, summarize=None, name=None):
-        a, b = _known(x), _known(y)
-        if a is not None and b is not None and not np.all(compare(a, b)):
-            _fail(message, f"{public.__name__} expected x {words} y for every element.", a, b)
+        x, y = tensor(x), tensor(y)
+        a, b = x.array, y.array
+        if a.dtype == object or not any(isinstance(v, jax.core.Tracer) for v in (a, b)):
+            a, b = np.asarray(a), np.asarray(b)
+        _require(compare(a, b), [x, y],
+                 lambda *v: _fail(message, f"{public.__name__} expected x {words} y for every element.", *v))
 
     public.__name__ = public.__qualname__ = name
     public.__doc__ = f"Raise InvalidArgumentError unless x {words} y for every element."
     return public
 
 
-assert_equal = _comparison("assert_equal", np.equal, "==")
-assert_none_equal = _comparison("assert_none_equal", np.not_equal, "!=")
-assert_less = _comparison("assert_less", np.less, "<")
-assert_less_equal = _comparison("assert_less_equal", np.less_equal, "<=")
-assert_greater = _comparison("assert_greater", np.greater, ">")
-assert_greater_equal = _comparison("assert_greater_equal", np.greater_equal, ">=")
+assert_equal = _comparison("assert_equal", operator.eq, "==")
+assert_none_equal = _comparison("assert_none_equal", operator.ne, "!=")
+assert_less = _comparison("assert_less", operator.lt, "<")
+assert_less_equal = _comparison("assert_less_equal", operator.le, "<=")
+assert_greater = _comparison("assert_greater", operator.gt, ">")
+assert_greater_equal = _comparison("assert_greater_equal", operator.ge, ">=")
 
 
 def _sign(name, compare, words):
     def public(x, message=None, summarize=None, name=None):
-        a = _known(x)
-        if a is not None and not np.all(compare(a)):
-            _fail(message, f"{public.__name__} expected x {words} for every element.", a)
+        x = tensor(x)
+        _require(compare(x.array), [x],
+                 lambda a: _fail(message, f"{public.__name__} expected x {words} for every element.", a))
 
     public.__name__ = public.__qualname__ = name
     public.__doc__ = f"Raise InvalidArgumentError unless x {words} for every element."
@@ -77,11 +95,11 @@ assert_non_negative = _sign("assert_non_negative", lambda a: a >= 0, ">= 0")
 
 def assert_near(x, y, rtol=None, atol=None, message=None, summarize=None, name=None):
     """Raise InvalidArgumentError unless |x - y| <= atol + rtol * |y| (both 10 eps of the dtype by default)."""
-    a, b = _known(x), _known(y)
-    if a is not None and b is not None:
-        eps = 10 * float(np.finfo(a.dtype).eps) if a.dtype.kind == "f" else 0.0
-        if not np.all(np.abs(a - b) <= (eps if atol is None else atol) + (eps if rtol is None else rtol) * np.abs(b)):
-            _fail(message, "assert_near expected x and y to be close.", a, b)
+    x, y = tensor(x), tensor(y)
+    a, b = x.array, y.array
+    eps = 10 * float(np.finfo(a.dtype).eps) if a.dtype.kind == "f" else 0.0
+    near = abs(a - b) <= (eps if atol is None else atol) + (eps if rtol is None else rtol) * abs(b)
+    _require(near, [x, y], lambda *v: _fail(message, "assert_near expected x and y to be close.", *v))
 
 
 def _assert_rank(x, message, fits, words):
@@ -166,13 +184,17 @@ def assert_proper_iterable(values):
         raise TypeError(f"Expected a list or tuple of tensors, but received {type(values).__name__}.")
 
 
+def _kinds(value):
+    found = {"NaN": np.isnan(value).any(), "Inf": np.isinf(value).any()}
+    return " and ".join(kind for kind, there in found.items() if there)
+
+
 def check_numerics(tensor, message, name=None):
     """Return `tensor`; raise InvalidArgumentError if it holds NaN or inf."""
-    known = _known(tensor)
-    if known is not None and known.dtype.kind in "fc" and not np.isfinite(known).all():
-        found = {"NaN": np.isnan(known).any(), "Inf": np.isinf(known).any()}
-        kinds = " and ".join(kind for kind, there in found.items() if there)
-        raise InvalidArgumentError(f"{message} : Tensor had {kinds} values. Shape {known.shape}.")
+    x = as_tensor(tensor)
+    if x.dtype.is_floating or x.dtype.is_complex:
+        _require(jnp.isfinite(x.array), [x],
+                 lambda value: f"{message} : Tensor had {_kinds(value)} values. Shape {value.shape}.")
     return tensor
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python control flow on tensors inside tf.function, converted to tf.cond and tf.while_loop.
 
-A function with control flow is rewritten before it is traced: `if`, `while`, `for`, `break`, `continue`, early `return`,
-`and`, `or`, `not`, `assert` and conditional expressions ask at run time whether a tensor decides (converted.py), and stay
-plain Python where none does. User functions that it calls are rewritten when they are called. Not converted: generators,
-coroutines, functions with `global` or `nonlocal`, code without source, `return` inside a `with` or `try` that goes on
-afterwards; a tensor that decides there is an error that shows tf.cond and tf.while_loop.
+A function is rewritten before it is traced: `if`, `while`, `for`, `break`, `continue`, early `return`, `and`, `or`,
+`not`, `assert` and conditional expressions ask at run time whether a tensor decides (converted.py), and stay plain
+Python where none does. User functions that it calls are rewritten when called. Not converted: generators, coroutines,
+functions with `global` or `nonlocal`, code without source, a `return` inside a `with` or `try` that goes on afterwards;
+a tensor that decides there is an error that shows tf.cond and tf.while_loop.
 """
 import ast
+import copy
 import functools
 import inspect
 import textwrap
@@ -18,6 +19,7 @@ from fitloom.tracing import converted
 _CACHE: dict = {}
 _OURS = "__fitloom_autograph__"
 _JUMPS = (ast.Break, ast.Continue, ast.Return)
+_UNTOUCHED = ("super", "locals", "globals", "vars", "print", "isinstance")
 _SCOPES = (ast.FunctionDef, ast.Lambda, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -266,7 +268,8 @@ class _Rewriter(ast.NodeTransformer):
                  for a, p in zip(arguments, plain) if a != p]
         if returned is not None:
             pairs = dict(zip(arguments, plain))
-            values = [n if n.isidentifier() else f"{_OURS}.KEEP if {pairs[n]} is {_OURS}.KEEP else {n}" for n in returned]
+            values = [n if n.isidentifier() else f"{_OURS}.KEEP if {pairs[n]} is {_OURS}.KEEP else {n}"
+                      for n in returned]
             body = body + ast.parse(f"return ({', '.join(values)}{',' if values else ''})").body
         elif not _always_returns(body):
             body = body + [ast.Return(ast.Constant(None))]
@@ -284,14 +287,15 @@ class _Rewriter(ast.NodeTransformer):
         if not names:
             return [ast.Expr(value)]
         plain = [n if n.isidentifier() else self.name("part") for n in names]
-        after = [ast.parse(f"if {p} is not {_OURS}.KEEP:\n    {n} = {p}").body[0] for n, p in zip(names, plain) if n != p]
+        after = [ast.parse(f"if {p} is not {_OURS}.KEEP:\n    {n} = {p}").body[0]
+                 for n, p in zip(names, plain) if n != p]
         return [ast.Assign([ast.Tuple([ast.Name(n, ast.Store()) for n in plain], ast.Store())], value)] + after
 
     def _if_return(self, node, then, otherwise):
         assigned = [n for n in _assigned(then + otherwise) if n.isidentifier()]
         first, second, key = self.name("then"), self.name("otherwise"), self.name("values")
         # names assigned inside start with the value they have outside
-        functions = [self._function(name, assigned, self.block(_copied(statements), True))
+        functions = [self._function(name, assigned, self.block(copy.deepcopy(statements), True))
                      for name, statements in ((first, then), (second, otherwise))]
         bind = ast.Assign([ast.Name(key, ast.Store())], self._current(assigned))
         result = _expression(f"{_OURS}.if_return(TEST, lambda: {first}(*{key}), lambda: {second}(*{key}))",
@@ -329,8 +333,8 @@ class _Rewriter(ast.NodeTransformer):
         inner = [ast.Assign([node.target], ast.Name(element, ast.Load()))] + self.block(node.body)
         function = self._function(body, names, inner, names)
         function.args.args.insert(0, ast.arg(element))
-        value = _expression(f"{_OURS}.for_statement(ITER, {body}, VALUES, {tuple(names)!r}, {stop!r})",
-                            ITER=iterated, VALUES=self._current(names))
+        value = _expression(f"{_OURS}.for_statement(ITER, {body}, VALUES, {tuple(names)!r}, {stop!r}, "
+                            f"{isinstance(node.target, ast.Name)})", ITER=iterated, VALUES=self._current(names))
         return [function, *self._store(names, value)]
 
     def visit_BoolOp(self, node):
@@ -364,11 +368,12 @@ class _Rewriter(ast.NodeTransformer):
     def visit_Assert(self, node):
         self.generic_visit(node)
         message = "None" if node.msg is None else "lambda: MESSAGE"
-        return ast.Expr(_expression(f"{_OURS}.assert_statement(lambda: TEST, {message})", TEST=node.test, MESSAGE=node.msg))
+        return ast.Expr(_expression(f"{_OURS}.assert_statement(lambda: TEST, {message})", TEST=node.test,
+                                    MESSAGE=node.msg))
 
     def visit_Call(self, node):
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "globals", "vars", "print", "isinstance"):
+        if isinstance(node.func, ast.Name) and node.func.id in _UNTOUCHED:
             return node
         node.func = _expression(f"{_OURS}.call(FUNCTION)", FUNCTION=node.func)
         return node
@@ -393,15 +398,6 @@ class _Rewriter(ast.NodeTransformer):
 _REFUSED = (ast.Nonlocal, ast.Global, ast.Yield, ast.YieldFrom, ast.Await)
 
 
-def _copied(statements):
-    return [ast.parse(ast.unparse(ast.fix_missing_locations(s))).body[0] if False else _deep(s) for s in statements]
-
-
-def _deep(node):
-    import copy
-    return copy.deepcopy(node)
-
-
 def _rewritten(body, rewriter):
     return rewriter.block(_Jumps().block(body), tail=True) or [ast.Pass()]
 
@@ -411,7 +407,8 @@ def convert(function):
     if isinstance(function, types.MethodType):
         result = convert(function.__func__)
         return function if result is function.__func__ else types.MethodType(result, function.__self__)
-    if not isinstance(function, types.FunctionType) or getattr(function, "_do_not_convert", False):
+    if not isinstance(function, types.FunctionType) or getattr(function, "_do_not_convert", False) \
+            or isinstance(function.__globals__, _Globals):
         return function
     key = function.__code__
     maker = _CACHE.get(key)
@@ -427,7 +424,7 @@ def convert(function):
 def _definition(function):
     """Return the function's ast.FunctionDef at its place in its file, or None."""
     try:
-        lines, first = inspect.getsourcelines(function)
+        lines, first = inspect.getsourcelines(function.__code__)     # of a wrapper itself
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):
         return None
@@ -440,8 +437,8 @@ def _definition(function):
             name="lambda_", args=found[0].args, body=[ast.copy_location(ast.Return(found[0].body), found[0])],
             decorator_list=[], type_params=[]), found[0])
     ast.increment_lineno(tree, first - 1)
-    if definition not in tree.body:
-        ast.increment_lineno(definition, 0)
+    if isinstance(tree.body[0], ast.FunctionDef) is False:
+        definition.lineno = definition.end_lineno = tree.body[0].lineno
     return definition
 
 
@@ -487,6 +484,7 @@ class _Globals(dict):
         super().__init__()
         self.original = original
         self["__builtins__"] = original.get("__builtins__", __builtins__)
+        self["__name__"] = original.get("__name__")
         self[_OURS] = _NAMES
 
     def __missing__(self, key):

@@ -168,13 +168,13 @@ class _Compound(Block):
             picked.append(seed + jnp.asarray(offset).astype(jnp.uint64) * jnp.uint64(0x9E3779B97F4A7C15))
         return picked
 
-    def _finish(self, fn, avals, layout):
+    def _finish(self, fn, avals, layout, parts):
         from fitloom.engine.avals import SEED
         inputs = tuple(avals) + tuple(x.aval for x in layout.variables + layout.captures)
         inputs += (SEED,) if layout.seeded else ()
         place = {v: position for position, v in enumerate(layout.variables)}   # `==` compares elements
         writes = [len(avals) + place[v] for v in layout.written]
-        instruction = Instruction(fn, self.name, inputs, writes)
+        instruction = Instruction(fn, self.name, inputs, writes, effects=any(p.effects for p in parts))
         instruction.layout = layout
         self.instructions.append(instruction)
         return instruction
@@ -215,7 +215,7 @@ class Branches(_Compound):
 
         def fn(index, *arrays):
             return tuple(lax.switch(index, [branch(p, c) for p, c in zip(parts, picked)], arrays))
-        return self._finish(fn, avals, layout)
+        return self._finish(fn, avals, layout, parts)
 
 
 class _While(_Compound):
@@ -265,7 +265,7 @@ class _While(_Compound):
                     return lax.cond(test(carry), advance, lambda c: c, carry), None
                 (_, flat, written), _ = lax.scan(bounded, carry, None, length=int(self.limit))
             return tuple(flat) + tuple(written)
-        return self._finish(fn, avals, layout)
+        return self._finish(fn, avals, layout, (condition, body))
 
 
 class Scan(_Compound):
@@ -303,4 +303,4 @@ class Scan(_Compound):
             state = (jnp.zeros((), jnp.int32), tuple(carry), tuple(old[v] for v in layout.written))
             (_, carried, written), stacked = lax.scan(advance, state, tuple(columns), reverse=self.reverse)
             return tuple(carried) + tuple(stacked) + tuple(written)
-        return self._finish(fn, avals, layout)
+        return self._finish(fn, avals, layout, (part,))

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 
 from fitloom.base import nest
-from fitloom.base.errors import OperatorNotAllowedInGraphError, ValueNotKnownError
+from fitloom.base.errors import ValueNotKnownError
 from fitloom.engine import context
 from fitloom.engine.procedure import Block
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.specs import TensorSpec
 from fitloom.engine.tensor import Tensor
 from fitloom.tracing.autograph import convert as convert_control_flow
+from fitloom.tracing.converted import refuse_undefined
 
 _EXPLAIN_AFTER = 5
 
@@ -117,16 +118,13 @@ class Function:
                       f"{str(error)[:1].lower()}{str(error)[1:]}", stacklevel=3)
 
     def _call_python(self, args, kwargs):
-        """Run the Python function; control flow over tensors is converted if that turns out to be necessary."""
+        """Run the Python function with its control flow over tensors converted."""
         if not self.autograph:
             return self.python_function(*args, **kwargs)
-        try:
-            return self.python_function(*args, **kwargs)
-        except (OperatorNotAllowedInGraphError, ValueNotKnownError):
-            converted = self._converted_function()
-            if converted is self.python_function:
-                raise
-            return converted(*args, **kwargs)
+        result = self._converted_function()(*args, **kwargs)
+        if result is not None:
+            refuse_undefined(nest.flatten(result))
+        return result
 
     def _specialise(self, args, kwargs):
         if self.input_signature is not None:

@@ -116,7 +116,7 @@ class _Vectorized(_Compound):
             def one(step, *row):
                 return tuple(part.fn(*self._inputs_of(part.layout, layout, outer, row, step)))
             return jax.vmap(one)(jax.numpy.arange(size, dtype=jax.numpy.int32), *arrays[:len(avals)])
-        return self._finish(fn, avals, layout)
+        return self._finish(fn, avals, layout, (part,))
 
 
 def vectorized_map(fn, elems, fallback_to_while_loop=True, warn=True):
