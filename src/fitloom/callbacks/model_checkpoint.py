@@ -48,7 +48,7 @@ class ModelCheckpoint(MonitorCallback):
         if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
             raise ValueError(f"Unrecognized save_freq: {save_freq!r}. Expected save_freq are 'epoch' or an integer "
                              ">= 1.")
-        if save_weights_only and not self.filepath.endswith(".weights.h5"):
+        if save_weights_only and not self.filepath.endswith((".weights.h5", ".safetensors")):
             raise ValueError("When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end "
                              f"in `.weights.h5` (Keras weights format). Received: filepath={self.filepath}")
         if not save_weights_only and not self.filepath.endswith((".keras", ".h5")):

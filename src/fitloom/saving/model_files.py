@@ -10,7 +10,7 @@ import warnings
 
 from fitloom import engine
 from fitloom.base import registry, serialization
-from fitloom.saving import archive, atomic, hdf5, legacy, weights
+from fitloom.saving import archive, atomic, hdf5, legacy, safetensors_weights, weights
 from fitloom.saving.hdf5 import DamagedFileError
 from fitloom.saving.seal import SEAL, seal
 from fitloom.saving.tree import places
@@ -77,6 +77,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
 def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_to_skip=()):
     """Write the variables of a model and of its optimizer to a '.weights.h5' file.
 
+    A path that ends in '.safetensors' takes the model's weights alone (not in Keras).
+
     Raises:
         ValueError: another suffix, or a model that has no weights yet.
         FileExistsError: the file exists and `overwrite` is False.
@@ -84,12 +86,15 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_t
     path = os.fspath(filepath)
     if max_shard_size is not None:
         raise ValueError("max_shard_size (weights in several files) is not supported: leave it out.")
-    if not path.endswith(".weights.h5"):
+    if not path.endswith((".weights.h5", ".safetensors")):
         raise ValueError(f"The filename must end in `.weights.h5`. Received: filepath={path}")
     if not model.built:
         raise ValueError("You are saving a model that has not yet been built. Try building the model first by calling "
                          "it on some data or by using `build()`.")
     _check_overwrite(path, overwrite)
+    if path.endswith(".safetensors"):
+        safetensors_weights.save(model, path)
+        return
     with atomic.replacing(path) as file:
         with hdf5.writing(file) as content:
             content.attrs[hdf5.SEALED] = True
@@ -149,7 +154,7 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False, objects_to
         raise ValueError(f"Invalid keyword arguments: {unknown}")
     path = _existing(filepath)
     is_legacy = path.endswith(_LEGACY) and not path.endswith(".weights.h5")
-    if not path.endswith((".keras", *_LEGACY)):
+    if not path.endswith((".keras", ".safetensors", *_LEGACY)):
         raise ValueError(f"File format not supported: filepath={path}. Weights are read from `.weights.h5`, `.keras` "
                          "and `.h5` files.")
     if by_name and not is_legacy:
@@ -157,6 +162,9 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False, objects_to
     if not model.built:
         raise ValueError("You are loading weights into a model that has not yet been built. Try building the model "
                          "first by calling it on some data or by using `build()`.")
+    if path.endswith(".safetensors"):
+        safetensors_weights.load(model, path, skip_mismatch)
+        return
     with open(path, "rb") as stream:
         if path.endswith(".keras"):
             opened = archive.Archive(stream, f"'{path}'")
