@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _NAMESPACES = """
     autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image initializers io
     keras linalg lookup losses math metrics nest nn ops optimizers profiler ragged random saved_model signal sparse
-    strings summary test train version
+    strings summary test tpu train version
 """.split()
 
 # Root names, by the module they come from.

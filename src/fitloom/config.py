@@ -2,6 +2,10 @@
 """`tf.config`."""
 import types as _types
 
+from fitloom.distribute.mirrored import (
+    connect_to_cluster as experimental_connect_to_cluster,
+    connect_to_cluster as experimental_connect_to_host,
+)
 from fitloom.engine.context import (
     functions_run_eagerly as functions_run_eagerly,
     run_functions_eagerly as run_functions_eagerly,

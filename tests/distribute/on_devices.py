@@ -511,6 +511,73 @@ def check_keras_distribution():
             raise AssertionError(words)
 
 
+def check_run_eagerly():
+    def run(strategy):
+        tf.keras.utils.set_random_seed(1)
+        with scope_of(strategy):
+            model = tf.keras.Sequential([tf.keras.Input((2,)), layers.Dense(2)])
+            model.compile(tf.keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        return [model.train_on_batch(X[:6, 0, 0], X[:6, 0, 1]), *[v.numpy() for v in model.variables]]
+
+    same_results([run(None), run(mirrored(2))])
+
+
+def check_loss_scaling_in_run():
+    def run(count):
+        strategy = mirrored(count)
+        tf.keras.utils.set_random_seed(1)
+        with strategy.scope():
+            model = dense_model_without_dropout()
+            optimizer = tf.keras.optimizers.LossScaleOptimizer(tf.keras.optimizers.SGD(0.1), initial_scale=1024.0)
+
+        def step(batch, poison):
+            x, y = batch
+            with tf.GradientTape() as tape:
+                losses = tf.keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
+                loss = tf.nn.compute_average_loss(losses, global_batch_size=12) + poison * tf.reduce_sum(model.weights[0])
+                loss = optimizer.scale_loss(loss)
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+        dataset = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices((X[:36], Y[:36])).batch(12))
+        for number, batch in enumerate(dataset):
+            strategy.run(step, args=(batch, tf.constant(float("inf") if number == 1 else 0.0)))
+        assert float(optimizer.dynamic_scale.value) == 512.0
+        return [v.numpy() for v in model.variables]
+
+    same_results([run(1), run(2), run(4)])
+
+
+def check_copies():
+    import copy
+
+    with mirrored(2).scope():
+        model = dense_model_without_dropout()
+        model.compile("adam", CROSS_ENTROPY)
+        twin = tf.keras.models.clone_model(model)
+    assert twin.variables[0].store.current().sharding.num_devices == 2
+    model.fit(X[:16], Y[:16], verbose=0)
+    close(copy.deepcopy(model).predict(X[:5], verbose=0), model.predict(X[:5], verbose=0))
+
+
+def check_names_that_scripts_use():
+    strategy = mirrored(2)
+    tf.config.experimental_connect_to_cluster(tf.distribute.cluster_resolver.TPUClusterResolver(tpu=""))
+    for call, words in ((lambda: tf.tpu.experimental.initialize_tpu_system(None), "There is no TPU"),
+                        (lambda: tf.distribute.coordinator.ClusterCoordinator(strategy), "MultiWorkerMirroredStrategy"),
+                        (lambda: tf.distribute.Server({"worker": ["a:1"]}), "no servers")):
+        try:
+            call()
+        except (RuntimeError, NotImplementedError) as error:
+            assert words in str(error), error
+        else:
+            raise AssertionError(words)
+    with strategy.scope():
+        model = dense_model_without_dropout()
+        model.compile("adam", CROSS_ENTROPY)
+    assert model.distribute_strategy is strategy
+
+
 def check_model_made_outside_moves_to_the_scope():
     model = dense_model_without_dropout()
     with mirrored(2).scope():

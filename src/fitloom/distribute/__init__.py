@@ -11,9 +11,11 @@ from fitloom.distribute.inputs import (
 )
 from fitloom.distribute.mirrored import (
     CentralStorageStrategy as _CentralStorageStrategy,
+    ClusterCoordinator as _ClusterCoordinator,
     MirroredStrategy as MirroredStrategy,
     OneDeviceStrategy as OneDeviceStrategy,
     ParameterServerStrategy as ParameterServerStrategy,
+    Server as Server,
     TPUStrategy as TPUStrategy,
 )
 from fitloom.distribute.multi_worker import MultiWorkerMirroredStrategy as MultiWorkerMirroredStrategy
@@ -47,17 +49,20 @@ from fitloom.distribute.values import (
     PerReplica as PerReplica,
 )
 
+coordinator = _types.SimpleNamespace(ClusterCoordinator=_ClusterCoordinator)
 experimental = _types.SimpleNamespace(
+    coordinator=coordinator,
     CentralStorageStrategy=_CentralStorageStrategy, CollectiveCommunication=_CommunicationImplementation,
     CommunicationImplementation=_CommunicationImplementation, CommunicationOptions=_CommunicationOptions,
     MultiWorkerMirroredStrategy=MultiWorkerMirroredStrategy, ParameterServerStrategy=ParameterServerStrategy,
     TPUStrategy=TPUStrategy, ValueContext=_ValueContext)
 
 __all__ = [
-    "CrossDeviceOps", "DistributedDataset", "DistributedIterator", "DistributedValues", "HierarchicalCopyAllReduce",
-    "InputContext", "InputOptions", "InputReplicationMode", "MirroredStrategy", "MultiWorkerMirroredStrategy",
-    "NcclAllReduce", "OneDeviceStrategy", "ParameterServerStrategy", "PerReplica", "ReduceOp", "ReductionToOneDevice",
-    "ReplicaContext", "RunOptions", "Strategy", "StrategyExtended", "TPUStrategy", "cluster_resolver", "experimental",
-    "experimental_set_strategy", "get_replica_context", "get_strategy", "has_strategy", "in_cross_replica_context",
-    "is_chief",
+    "CrossDeviceOps", "DistributedDataset", "DistributedIterator", "DistributedValues",
+    "HierarchicalCopyAllReduce", "InputContext", "InputOptions", "InputReplicationMode", "MirroredStrategy",
+    "MultiWorkerMirroredStrategy", "NcclAllReduce", "OneDeviceStrategy", "ParameterServerStrategy",
+    "PerReplica", "ReduceOp", "ReductionToOneDevice", "ReplicaContext", "RunOptions", "Server", "Strategy",
+    "StrategyExtended", "TPUStrategy", "cluster_resolver", "coordinator", "experimental",
+    "experimental_set_strategy", "get_replica_context", "get_strategy", "has_strategy",
+    "in_cross_replica_context", "is_chief",
 ]

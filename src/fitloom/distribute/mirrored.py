@@ -118,6 +118,24 @@ class TPUStrategy(Strategy):
         return self._resolver
 
 
+def connect_to_cluster(cluster_spec_or_resolver=None, job_name="localhost", task_index=0, protocol=None,
+                       make_master_device_default=True, cluster_device_filters=None):
+    """Do nothing: a strategy connects by itself (`tf.config.experimental_connect_to_cluster`)."""
+
+
+def initialize_tpu_system(cluster_resolver=None):
+    """Check that there is a TPU; jax initializes it.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    tpu_devices()
+
+
+def shutdown_tpu_system(cluster_resolver=None):
+    """Do nothing: the TPU is given back when the process ends."""
+
+
 def tpu_devices():
     """Return the TPU's devices.
 
@@ -142,6 +160,24 @@ class ParameterServerStrategy(Strategy):
             "ParameterServerStrategy trains asynchronously with parameter servers, which do not exist here. Use "
             "tf.distribute.MultiWorkerMirroredStrategy(): all workers in step, no servers, the same model code; for a "
             "model that does not fit on one device, tf.keras.distribution.ModelParallel.")
+
+
+class ClusterCoordinator:
+    """Refused: it drives parameter servers; the error names the alternative."""
+
+    def __init__(self, strategy):
+        raise NotImplementedError(
+            "ClusterCoordinator schedules steps on workers with parameter servers, which do not exist here. Use "
+            "tf.distribute.MultiWorkerMirroredStrategy(): every worker runs the script itself.")
+
+
+class Server:
+    """Refused: workers talk without TensorFlow's servers; the error names the alternative."""
+
+    def __init__(self, server_or_cluster_def, job_name=None, task_index=None, protocol=None, config=None, start=True):
+        raise NotImplementedError(
+            "There are no servers to start: a tf.distribute.MultiWorkerMirroredStrategy() in each worker is enough. An "
+            "evaluator runs as a plain process.")
 
 
 class CentralStorageStrategy(Strategy):

@@ -178,8 +178,9 @@ def _print_table(strategy):
     devices = jax.devices()
     kind = {"cpu": "Gloo", "gpu": "NCCL", "cuda": "NCCL", "tpu": "ICI"}.get(devices[0].platform, devices[0].platform)
     platform = devices[0].platform.upper()
-    lines = [f"Cluster of {CLUSTER.size} workers with {len(devices)} devices ({platform}, {kind}); a silent worker "
-             + f"counts as lost after {CLUSTER.silent:g} s:"]
+    title = (f"Cluster of {CLUSTER.size} workers with {len(devices)} devices ({platform}, {kind}); a silent worker "
+             f"counts as lost after {CLUSTER.silent:g} s:")
+    lines = [title]
     for rank, (address, said) in enumerate(zip(CLUSTER.addresses, CLUSTER.about)):
         own = sum(d.process_index == rank for d in devices)
         lines.append(f"  worker {rank}{' (chief)' if rank == 0 else '':8}  {address:24} {said['host']}, process "

@@ -13,7 +13,6 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.interpreters import partial_eval
 from jax.sharding import PartitionSpec
 
 from fitloom import engine
@@ -192,13 +191,34 @@ def _tensor(leaf):
 
 
 def _identity(fn):
-    """Return what makes two function objects the same program: the code and what it closes over."""
-    fn = getattr(fn, "python_function", fn)
-    closure = tuple(_static(cell.cell_contents) for cell in getattr(fn, "__closure__", None) or ())
-    inner = getattr(fn, "__func__", fn)
-    code = getattr(inner, "__code__", None)
-    return (code if code is not None else id(fn), closure, id(getattr(fn, "__self__", None)),
-            tuple(map(id, getattr(inner, "__defaults__", None) or ())))
+    """Return what makes two function objects the same program: the code, and the objects that it names."""
+    code = getattr(getattr(_plain(fn), "__func__", _plain(fn)), "__code__", None)
+    return (code if code is not None else id(fn), *map(_static, _named_by(fn)))
+
+
+def _plain(fn):
+    return getattr(fn, "python_function", fn)
+
+
+def _named_by(fn):
+    """Return the objects a function closes over, its defaults, its instance, and the globals that it names."""
+    plain = _plain(fn)
+    inner = getattr(plain, "__func__", plain)
+    found = [getattr(plain, "__self__", None), *(getattr(inner, "__defaults__", None) or ())]
+    found += [_content(cell) for cell in getattr(inner, "__closure__", None) or ()]
+    codes = [inner.__code__] if hasattr(inner, "__code__") else []
+    while codes:
+        code = codes.pop()
+        found += [inner.__globals__.get(name) for name in code.co_names]
+        codes += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+    return found
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:                       # not assigned yet
+        return None
 
 
 def _program(strategy, fn, given, sizes):
@@ -236,7 +256,7 @@ class _Replicas(Block):
     def __init__(self, strategy, fn, outline, sizes):
         self.strategy, self.user_fn, self.outline, self.sizes = strategy, fn, outline, sizes
         self.count = strategy.num_replicas_in_sync
-        self.kept = [cell.cell_contents for cell in getattr(fn, "__closure__", None) or ()]
+        self.kept = _named_by(fn)
         self.inputs = [leaf for leaf in leaves(outline) if isinstance(leaf, _Input)]
         super().__init__(self._body, getattr(fn, "__name__", "strategy.run"))
 
@@ -325,9 +345,26 @@ class _Even(_Replicas):
 
 def _depends(jaxpr, output, place):
     """Whether an output of a jaxpr depends on an input."""
-    used = [False] * len(jaxpr.outvars)
-    used[output] = True
-    return partial_eval.dce_jaxpr(jaxpr, used)[1][place]
+    return place in _inputs_of(jaxpr, [output])
+
+
+def _inputs_of(jaxpr, outputs):
+    """Return the positions of the inputs on which some outputs of a jaxpr depend."""
+    needed = {id(jaxpr.outvars[i]) for i in outputs}
+    for equation in reversed(jaxpr.eqns):
+        wanted = [i for i, variable in enumerate(equation.outvars) if id(variable) in needed]
+        if not wanted:
+            continue
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        inner = getattr(inner, "jaxpr", inner)
+        used = range(len(equation.invars))
+        if equation.primitive.name in _CALLS and len(getattr(inner, "invars", ())) == len(equation.invars):
+            used = _inputs_of(inner, wanted)
+        needed.update(id(equation.invars[i]) for i in used)
+    return {i for i, variable in enumerate(jaxpr.invars) if id(variable) in needed}
+
+
+_CALLS = ("jit", "pjit", "closed_call", "remat", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 
 
 def _join(rule, old, new):

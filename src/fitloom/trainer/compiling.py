@@ -62,6 +62,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     hold(model, "jit_compile", True if jit_compile == "auto" else bool(jit_compile))
     hold(model, "stop_training", False)
     hold(model, "compiled", True)
+    hold(model, "distribute_strategy", distribute.get_strategy())
     if distribute.has_strategy():
         hold(model, "_strategy", distribute.get_strategy())
     compiled = Compiled(config, compile_loss, compile_metrics, metric_room.Mean(name="loss"))
