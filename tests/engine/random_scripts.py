@@ -311,9 +311,10 @@ def run(tf, seed):
         layer.set_weights([value(5, (2, 2)), value(6, (2,))])
         return layer
 
-    from tests.engine.scenarios import plain
     # the text is compiled with a file name that inspect (and so the conversion of control flow) can read
     import linecache
+
+    from tests.engine.scenarios import plain
     text, name = source(seed), f"<random script {seed}>"
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
     space = {"tf": tf, "value": value, "dense": dense, "out": [], "__name__": "random_script"}

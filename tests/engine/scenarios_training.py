@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """More scenarios: training code as people write it, and the corners of the tape (see scenarios.py)."""
 import numpy as np
-
 from tests.engine.scenarios import W, X, scenario
 
 

@@ -5,6 +5,7 @@ from operator import is_
 
 import numpy as np
 
+from fitloom.autodiff import reasons
 from fitloom.base import nest
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.instruction import Op
@@ -283,6 +284,8 @@ class GradientTape:
         if ledger is not None and trace.ledger is None and not trace.eager and ledger.describes(trace):
             trace.settle(ledger)
         if not all(connected):
+            if unconnected == "none":
+                reasons.note(self, trace, targets, target_slots, flat, connected)
             given = iter(results)
             results = [next(given) if c else Tensor(np.zeros(self._zero_shape(v, targets, jacobian), v.aval.dtype))
                        if unconnected == "zero" else None for c, v in zip(connected, flat)]

@@ -12,6 +12,7 @@ import weakref
 import jax
 
 from fitloom import engine, ops
+from fitloom.autodiff.reasons import why_none
 from fitloom.base import naming, registry, serialization
 from fitloom.engine.context import CONTEXT
 from fitloom.optimizers import by_steps, update
@@ -194,12 +195,13 @@ class Optimizer(State):
     def _without_none(self, grads, variables, indices):
         kept = [i for i, g in enumerate(grads) if g is not None]
         if not kept:
-            raise ValueError(_NOTHING)
+            raise ValueError(_NOTHING + _reasons(variables))
         missing = tuple(name_of(v) for g, v in zip(grads, variables) if g is None)
         if missing not in self._noted:
             self._noted.add(missing)
-            warnings.warn(f"No gradient for {', '.join(missing)}: the loss does not depend on these variables, so they "
-                          f"stay as they are. (Said once.)", stacklevel=4)
+            without = [v for g, v in zip(grads, variables) if g is None]
+            warnings.warn(f"No gradient for {', '.join(missing)}: they stay as they are.{_reasons(without)} (Said once.)",
+                          stacklevel=4)
         indices = tuple(kept) if indices is None else tuple(indices[i] for i in kept)
         return [grads[i] for i in kept], [variables[i] for i in kept], indices
 
@@ -428,6 +430,16 @@ registry.builtin("keras.optimizers")(Optimizer)
 
 _NOTHING = ("No gradients provided for any variable: every gradient is None. The loss must be computed from the "
             "variables by tf operations inside the GradientTape.")
+
+
+def _reasons(variables):
+    """Say for each variable why its gradient is None; variables of one reason together."""
+    by_reason = {}
+    for variable in variables:
+        by_reason.setdefault(why_none(variable), []).append(f"'{name_of(variable)}'")
+    by_reason.pop("", None)
+    return "".join(f" {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {reason}."
+                   for reason, names in by_reason.items())
 
 
 def _array(x):
