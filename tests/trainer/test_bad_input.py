@@ -56,7 +56,7 @@ CASES = [
     (dict(x=X.astype(object)), ValueError, "dtype object.*float"),
     (dict(x=np.array([[1], [1, 2]] * 10, dtype=object)), ValueError, "pad_sequences|different"),
     (dict(x=[[1.0], [1.0, 2.0]] * 10), ValueError, "different lengths.*pad_sequences"),
-    (dict(x=np.array([["a"] * 4] * 20)), ValueError, "dtype <U1.*numbers"),
+    (dict(x=np.array([["a"] * 4] * 20)), ValueError, "x holds text.*takes numbers"),
     (dict(y=np.zeros((20, 3))), ValueError, r"y has shape \(batch, 3\), but the model's output has shape \(batch, 1\)"),
     (dict(validation_data=X), ValueError, r"Give the targets too: \(x, y\)"),
     (dict(validation_data=(X, Y[:3])), ValueError, "x has 20, y has 3"),

@@ -141,6 +141,10 @@ class TextVectorization(BuiltinLayer):
         """Set the vocabulary."""
         self._lookup_layer.set_vocabulary(vocabulary, idf_weights=idf_weights)
 
+    def build(self, input_shape=None):
+        """Nothing depends on the input's shape."""
+        self._lookup_layer.built = self.built = True
+
     def call(self, inputs):
         """Return the tokens' places, padded with 0, or vectors."""
         scalar = np.ndim(inputs.numpy() if hasattr(inputs, "numpy") else inputs) == 0

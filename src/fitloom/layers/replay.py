@@ -109,8 +109,11 @@ def record(layer, inputs, kwargs):
     if not nest.is_nested(inputs):
         if not hasattr(inputs, "__array__") or isinstance(inputs, (engine.KerasTensor, type)):
             return NOT_RECORDED
-        return procedure((engine.convert_to_tensor(inputs),), (("structure", None), ("training", training)))
+        inputs = engine.convert_to_tensor(inputs)
+        if inputs.aval.dtype.hasobject:
+            return NOT_RECORDED
+        return procedure((inputs,), (("structure", None), ("training", training)))
     leaves = nest.flatten(inputs)
-    if not all(x.__class__ is Tensor and getattr(x, "_keras_mask", None) is None for x in leaves):
+    if not all(x.__class__ is Tensor and x._keras_mask is None and not x.aval.dtype.hasobject for x in leaves):
         return NOT_RECORDED
     return procedure(leaves, (("structure", _Structure(inputs)), ("training", training)))

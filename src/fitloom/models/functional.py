@@ -152,7 +152,9 @@ def _fit(graph, flat):
         mask = masks.get_mask(x)
         if not is_tensor(x):
             x = engine.convert_to_tensor(x)
-        if dtypes.name_of(x.dtype) != wanted.dtype and not (isinstance(x, KerasTensor) and x.dtype == wanted.dtype):
+        if dtypes.name_of(x.dtype) == "string":
+            pass                           # for a layer that takes text, whatever dtype its Input was made with
+        elif dtypes.name_of(x.dtype) != wanted.dtype and not (isinstance(x, KerasTensor) and x.dtype == wanted.dtype):
             x = ops.cast(x, wanted.dtype)
         elif isinstance(x, engine.Variable):
             x = engine.convert_to_tensor(x)

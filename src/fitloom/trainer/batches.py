@@ -77,6 +77,9 @@ def to_numpy(value, label="x"):
                              "length: tf.keras.utils.pad_sequences.") from error
     if array.dtype == np.float64:
         array = array.astype(config.floatx())
+    elif label.startswith("x") and (array.dtype.kind in "US" or array.dtype.kind == "O" and array.size and all(
+            isinstance(v, (str, bytes)) for v in array.flat)):
+        array = engine.convert_to_tensor(array).numpy()       # text, as the bytes of a string tensor
     elif array.dtype == object:
         validation.check_kind(label, array)
     return array

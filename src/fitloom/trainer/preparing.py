@@ -3,7 +3,8 @@
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import nest
+from fitloom.base import dtypes, nest
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.trainer import validation
 from fitloom.trainer.compile_loss import targets_of
 from fitloom.trainer.compiling import compiled_of
@@ -62,6 +63,9 @@ def _predictions(model, x, mode):
         if getattr(model, "run_eagerly", False):
             with engine.eager_scope():        # what the user looks at inside must have values
                 return model(nest.map_structure(device, x), training=False)
+        if any(getattr(leaf, "dtype", None) in (object, dtypes.string) for leaf in nest.flatten(x)):
+            with engine.eager_scope():        # text lives on the host
+                return model(nest.map_structure(device, x), training=False)
         inputs = _symbols(x)
         known = model.__dict__.setdefault("_known_outputs", {})
         key = (len(model.variables), *((path, leaf.shape, leaf.dtype) for path, leaf in validation.paths(inputs)
@@ -69,6 +73,11 @@ def _predictions(model, x, mode):
         if key not in known or not model.built:
             known[key] = engine.abstract_call(model, (inputs,), {"training": False})
         return known[key]
+    except InvalidArgumentError as error:
+        if "string tensor" not in str(error):
+            raise
+        raise ValueError(f"x holds text, but the model takes numbers. Turn it into numbers first: a StringLookup or "
+                         "TextVectorization layer in the model, or applied to the data.") from error
     except NotImplementedError:
         if is_default(model, f"{mode}_step"):
             raise

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import nest
+from fitloom.base import dtypes, nest
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compiling import compiled_of
@@ -39,6 +39,7 @@ class Program:
         self.custom = None if is_default(model, maker) else getattr(model, maker)()
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
+        self.text = None               # whether batches hold text, known after the first
         self.seconds = None            # measured time of a step
         strategy = strategy_of(model)
         self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
@@ -69,7 +70,7 @@ class Program:
         """Run one batch; return the logs or predictions, still on the device."""
         if self.custom is not None:
             return self.custom(iter([nest.map_structure(device, data)]))
-        if self.eager:
+        if self.eager or self._takes_text(data):
             with engine.eager_scope():
                 result = self._step(nest.map_structure(device, data), device(mask))
         else:
@@ -79,6 +80,12 @@ class Program:
         if self.mode == "train":
             self._latest = result
         return result
+
+    def _takes_text(self, data):
+        """Whether batches hold text: it lives on the host, so the step runs operation by operation."""
+        if self.text is None:
+            self.text = any(getattr(leaf, "dtype", None) in (object, dtypes.string) for leaf in nest.flatten(data))
+        return self.text
 
     def padded(self, data, size):
         """Run one batch of at most `size` rows, filled up to `size`, so that no new shape is compiled."""
@@ -111,7 +118,7 @@ class Program:
 
     def loops(self, source):
         """Whether the batches are gathered on the device, many steps a dispatch."""
-        return (source.in_memory and not self.eager and self.custom is None and self.mode != "predict"
+        return (source.in_memory and not self.eager and not self._takes_text(source.arrays) and self.custom is None and self.mode != "predict"
                 and source.bytes() <= RESIDENT_BYTES and not self.convolves)
 
     def _streamed(self, source, group, resume):
