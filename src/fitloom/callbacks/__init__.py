@@ -11,6 +11,7 @@ from fitloom.callbacks.monitoring import (
     MonitorCallback as MonitorCallback,
     ReduceLROnPlateau as ReduceLROnPlateau,
 )
+from fitloom.callbacks.orbax_checkpoint import OrbaxCheckpoint as OrbaxCheckpoint
 from fitloom.callbacks.progress import Progbar as Progbar, ProgbarLogger as ProgbarLogger
 from fitloom.callbacks.scheduling import (
     LambdaCallback as LambdaCallback,

@@ -11,6 +11,7 @@ from fitloom.callbacks import (
     LearningRateScheduler as LearningRateScheduler,
     ModelCheckpoint as ModelCheckpoint,
     MonitorCallback as MonitorCallback,
+    OrbaxCheckpoint as OrbaxCheckpoint,
     ProgbarLogger as ProgbarLogger,
     ReduceLROnPlateau as ReduceLROnPlateau,
     RemoteMonitor as RemoteMonitor,
