@@ -45,7 +45,8 @@ class Archive:
     def __init__(self, stream, label):
         self.stream, self.label = stream, label
         self.file_bytes = stream.seek(0, 2)
-        self._altered = is_sealed(stream) and not is_whole(stream)
+        sealed = is_sealed(stream)
+        self._altered, self._damaged = sealed and not is_whole(stream), None
         try:
             self.zip = zipfile.ZipFile(stream, "r")
             members = self.zip.infolist()
@@ -69,6 +70,9 @@ class Archive:
             if name not in self.members:
                 raise DamagedFileError(f"{label} has no member '{name}'; it holds {sorted(self.members)[:10]}. "
                                        "It is truncated or no Keras model.")
+        metadata = self.json(METADATA) if METADATA in self.members else None
+        if isinstance(metadata, dict) and metadata.get("sealed") and not sealed:
+            self._altered = True
 
     def read(self, name, most_bytes) -> bytes:
         """Return a member's bytes, `most_bytes` at the most.
@@ -107,7 +111,8 @@ class Archive:
                     pass
         except _READ_ERRORS as error:
             if isinstance(error, zipfile.BadZipFile) and "CRC" in str(error):
-                return Window(self.stream, start, info.file_size, damaged=True)
+                self._damaged = WEIGHTS         # go on: the digests say which array it is
+                return Window(self.stream, start, info.file_size)
             raise DamagedFileError(f"{self.label}: the member '{WEIGHTS}' is damaged: {error}") from error
         return Window(self.stream, start, info.file_size)
 
@@ -122,6 +127,9 @@ class Archive:
 
     def check_altered(self):
         """Raise DamagedFileError if bytes differ from those that were written, wherever they are."""
+        if self._damaged:
+            raise DamagedFileError(f"{self.label}: the member '{self._damaged}' is damaged: its check sum does not "
+                                   "fit. Use another copy.")
         if self._altered:
             raise DamagedFileError(f"{self.label} was altered or damaged after it was written: its check sum does not "
                                    "fit. Use another copy.")
@@ -130,8 +138,8 @@ class Archive:
 class Window(io.RawIOBase):
     """A part of a stream as a stream of its own."""
 
-    def __init__(self, stream, start, size, damaged=False):
-        self.stream, self.start, self.size, self.damaged, self.position = stream, start, size, damaged, 0
+    def __init__(self, stream, start, size):
+        self.stream, self.start, self.size, self.position = stream, start, size, 0
 
     def seek(self, offset, whence=0):
         self.position = offset + (0, self.position, self.size)[whence]

@@ -55,6 +55,7 @@ def training_config(model):
     if not config or "optimizer" not in config:
         return None
     found = {name: _short(config.get(name)) for name in ("loss", "loss_weights", "metrics", "weighted_metrics")}
+    found["loss"] = _full_names(found["loss"])
     found.update({name: config.get(name) for name in _SETTINGS if name in config})
     optimizer = config["optimizer"]
     found["optimizer_config"] = {"class_name": optimizer.get("registered_name") or optimizer["class_name"],
@@ -64,8 +65,6 @@ def training_config(model):
 
 def _short(config):
     """Return a Keras 3 configuration as `.h5` files have it: functions by name, classes without their module."""
-    if isinstance(config, str):
-        return _FULL_NAMES.get(config, config)
     if isinstance(config, dict) and "class_name" in config and "config" in config:
         if config["class_name"] == "function":
             return config["config"]
@@ -75,6 +74,14 @@ def _short(config):
     if isinstance(config, (list, tuple)):
         return [_short(value) for value in config]
     return config
+
+
+def _full_names(loss):
+    if isinstance(loss, dict) and "class_name" not in loss:
+        return {key: _full_names(value) for key, value in loss.items()}
+    if isinstance(loss, list):
+        return [_full_names(value) for value in loss]
+    return _FULL_NAMES.get(loss, loss) if isinstance(loss, str) else loss
 
 
 # Keras cannot load its own .h5 files with these names in them

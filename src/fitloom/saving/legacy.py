@@ -102,7 +102,7 @@ def load(reader, custom_objects, compile, building):
     assignments = _matched(model, reader, "model_weights", by_name=False, skip_mismatch=False)
     if arguments is not None:
         assignments += _matched_optimizer(model, reader)
-    _assign(assignments, reader)
+    _assign(model, assignments, reader)
     return model
 
 
@@ -128,14 +128,17 @@ def load_weights(model, reader, by_name=False, skip_mismatch=False):
         ValueError: another number of layers or variables, or shapes that differ, with a table; nothing is changed.
     """
     top = "model_weights" if "model_weights" in reader.groups and not reader.names("", "layer_names") else ""
-    _assign(_matched(model, reader, top, by_name, skip_mismatch), reader)
+    _assign(model, _matched(model, reader, top, by_name, skip_mismatch), reader)
 
 
-def _assign(assignments, reader):
+def _assign(model, assignments, reader):
     values = [(variable, fitted(reader.array(path), variable)) for variable, path in assignments]
     reader.check_altered()
     for variable, value in values:
         variable.assign(value)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state") and layer.weights:      # Normalization computes with what it derives
+            layer.finalize_state()
 
 
 def _stored(reader, group):
@@ -174,13 +177,13 @@ def _matched(model, reader, top, by_name, skip_mismatch):
                              f"In the file: {[name for name, _ in stored][:20]}")
         pairs = [(layer, name, paths) for layer, (name, paths) in zip(layers, stored)]
     found, problems = [], []
-    for layer, name, paths in pairs:
+    for layer, _name, paths in pairs:
         variables = _ordered(layer)
         rows = _rows(layer.name, variables, paths, reader)
         if rows:
             problems += rows
         else:
-            found += zip(_in_files_order(layer, variables, paths), paths)
+            found += zip(variables, paths)
     own, own_paths = model._own_variables(), _stored(reader, f"{prefix}{_TOP}") if f"{prefix}{_TOP}" in reader.groups \
         else []
     if own_paths or own:
@@ -194,11 +197,6 @@ def _matched(model, reader, top, by_name, skip_mismatch):
                              "skip_mismatch=True to skip these.")
         warnings.warn(f"{text}\nTheir layers were skipped (skip_mismatch=True).", stacklevel=5)
     return found
-
-
-def _in_files_order(layer, variables, paths):
-    """Return the variables in the order of a file's arrays; only Bidirectional in Keras 2 differs, and equals this."""
-    return variables
 
 
 def _rows(name, variables, paths, reader):
@@ -218,6 +216,8 @@ def _matched_optimizer(model, reader):
     if "optimizer_weights" not in reader.groups or model.optimizer is None:
         return []
     variables, paths = model.optimizer.variables, _stored(reader, "optimizer_weights")
+    if len(paths) <= 2:         # saved before its first step: no slots yet
+        variables = variables[:len(paths)]
     if len(variables) != len(paths) or any(not fits(reader.arrays[p], v) for v, p in zip(variables, paths)):
         warnings.warn(f"Error in loading the saved optimizer state of {reader.label}: it has {len(paths)} arrays, "
                       f"'{model.optimizer.name}' here {len(variables)} or other shapes. The optimizer starts freshly.",

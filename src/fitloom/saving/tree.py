@@ -86,8 +86,8 @@ def _skipped(thing):
         example = Layer() if base is Layer else Optimizer(1.0)
         _of_the_base[base] = frozenset(dir(example))
     names = _of_the_base[base]
-    model = next((cls for cls in type(thing).__mro__ if cls.__name__ == "Model" and cls.__module__.startswith("fitloom.")),
-                 None)
+    model = next((cls for cls in type(thing).__mro__
+                  if cls.__name__ == "Model" and cls.__module__.startswith("fitloom.")), None)
     if model is None:
         return names
     if model not in _of_the_base:
@@ -98,4 +98,5 @@ def _skipped(thing):
 
 def _lists_its_layers(thing):
     """Whether it is a functional or Sequential model, subclasses included."""
-    return getattr(thing, "_graph", None) is not None or any(cls.__name__ == "Sequential" for cls in type(thing).__mro__)
+    return getattr(thing, "_graph", None) is not None or any(
+        cls.__name__ == "Sequential" for cls in type(thing).__mro__)

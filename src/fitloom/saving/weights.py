@@ -126,7 +126,9 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
             continue
         rows = _differences(place, store)
         if isinstance(thing, Optimizer) and rows:
-            if len(store):
+            if 0 < len(store) <= 2 and not _differences(place, store, len(store)):
+                plan.append((place, store))         # saved before its first step: no slots yet
+            elif len(store):
                 warnings.warn(f"The state of optimizer '{thing.name}' was not loaded: {rows[0][1]} in the file, "
                               f"{rows[0][2]} here ({len(store)} arrays in the file, {len(thing.variables)} here).",
                               stacklevel=4)
@@ -181,12 +183,12 @@ def _own_variables(thing):
 
 
 def _pairs(thing, store):
-    return [(str(index), variable) for index, variable in enumerate(_own_variables(thing))] if len(store) else []
+    return [(name, variable) for name, variable in zip(map(str, range(len(store))), _own_variables(thing))]
 
 
-def _differences(place, store):
-    """Return rows (path, in the file, in the model) for what does not fit."""
-    variables = _own_variables(place.thing)
+def _differences(place, store, first=None):
+    """Return rows (path, in the file, in the model) for what does not fit, among the first variables."""
+    variables = _own_variables(place.thing)[:first]
     names = {str(index) for index in range(len(variables))}
     rows = []
     for index, variable in enumerate(variables):
