@@ -196,3 +196,28 @@ def test_random_layers_in_a_map_belong_to_the_element():
     rest = [x.numpy().tolist() for x in iterator]
     iterator.restore(state)
     assert [x.numpy().tolist() for x in iterator] == rest
+
+
+def test_sparse_batch():
+    dataset = tf.data.Dataset.range(1, 4).map(lambda x: tf.range(x))
+    spec = dataset.sparse_batch(2, [6]).element_spec
+    assert spec.shape.as_list() == [None, 6] and spec.dtype == tf.int64
+    # as TensorFlow 2.21 gives it
+    found = [(b.indices.numpy().tolist(), b.values.numpy().tolist(), b.dense_shape.numpy().tolist())
+             for b in dataset.sparse_batch(2, [None])]
+    assert found == [([[0, 0], [1, 0], [1, 1]], [0, 0, 1], [2, 2]), ([[0, 0], [0, 1], [0, 2]], [0, 1, 2], [1, 3])]
+    dense = dataset.apply(tf.data.experimental.dense_to_sparse_batch(2, [3])).map(lambda b: tf.sparse.to_dense(b))
+    assert [b.numpy().tolist() for b in dense] == [[[0, 0, 0], [0, 1, 0]], [[0, 1, 2]]]
+    with pytest.raises(tf.errors.DataLossError, match="does not fit"):
+        list(dataset.sparse_batch(2, [2]))
+    running = iter(dataset.sparse_batch(2, [6]))
+    next(running)
+    state = running.state()
+    again = iter(dataset.sparse_batch(2, [6]))
+    again.restore(state)
+    assert next(again).dense_shape.numpy().tolist() == [1, 6]
+
+
+def test_the_data_service_is_refused_with_the_alternatives():
+    with pytest.raises(AttributeError, match="Dataset.shard"):
+        tf.data.experimental.service

@@ -146,3 +146,21 @@ def test_a_line_says_that_the_run_waited_for_its_data(capsys, monkeypatch):
     compiled().fit(slow, epochs=2, verbose=0)
     compiled().fit(Dataset.from_tensor_slices(arrays()).batch(8), epochs=2, verbose=2)
     assert "waited" not in capsys.readouterr().out
+
+
+def test_prefetch_puts_batches_on_an_accelerator(monkeypatch):
+    from fitloom.data import iterators, prefetching
+
+    placed = []
+    monkeypatch.setattr(iterators, "accelerated", lambda: True)
+    monkeypatch.setattr(iterators, "on_device", lambda c, put=iterators.on_device: (placed.append(c.shape), put(c))[1])
+    monkeypatch.setattr(prefetching, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(prefetching, "TRIALS", 1)
+
+    def run(build):
+        model = compiled()
+        return model.fit(build(Dataset.from_tensor_slices(arrays()).filter(lambda x, y: x[0] < 1)), epochs=2,
+                         verbose=0).history
+
+    ahead, direct = run(lambda d: d.batch(8).prefetch(2)), run(lambda d: d.batch(8))
+    assert ahead == direct and (8, 3) in placed

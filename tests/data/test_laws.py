@@ -187,6 +187,29 @@ def test_take_and_skip_part_a_dataset(n, count):
 
 
 @QUICK
+@given(pipelines, st.integers(1, 7))
+def test_unbatch_undoes_batch(pipeline, size):
+    source, n, steps, _ = pipeline
+    dataset, elements = source(n)
+    for step in steps:
+        dataset, elements = STEPS[step](dataset, elements)
+    reference.assert_same(numpy(dataset.batch(size).unbatch()), elements)
+
+
+@QUICK
+@given(st.sampled_from(SOURCES), st.integers(0, 12), st.sampled_from([None, 2]))
+def test_two_maps_are_the_map_of_both(source, n, parallel):
+    dataset, _ = source(n)
+    apart = dataset.map(double, num_parallel_calls=parallel).map(branchy)
+
+    def both(*components):
+        doubled = double(*components)
+        return branchy(*doubled) if isinstance(doubled, tuple) else branchy(doubled)
+
+    reference.assert_same(numpy(apart), numpy(dataset.map(both, num_parallel_calls=parallel)))
+
+
+@QUICK
 @given(st.integers(0, 20), st.integers(1, 5))
 def test_shards_part_a_dataset(n, shards):
     parts = [numpy(Dataset.range(n).shard(shards, i)) for i in range(shards)]

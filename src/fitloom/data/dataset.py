@@ -274,8 +274,12 @@ class Dataset:
                                       bool(drop_remainder), dtypes.as_dtype(row_splits_dtype)))
 
     def sparse_batch(self, batch_size, row_shape, name=None) -> "Dataset":
-        """Refuse: sparse tensors are not components here."""
-        raise NotImplementedError("Dataset.sparse_batch is not provided. Use padded_batch or ragged_batch.")
+        """Combine tensors of different shapes into SparseTensors of shape (batch, *row_shape); None: the longest."""
+        from fitloom.base.shapes import TensorShape
+        from fitloom.data.sparse_batches import SparseBatch
+        lengths = TensorShape(row_shape).as_list() if not isinstance(row_shape, (list, tuple)) else list(row_shape)
+        return self._with(SparseBatch(self._node, _integer(batch_size, "sparse_batch", "batch_size"),
+                                      tuple([None if n in (None, -1) else int(n) for n in lengths])))
 
     def unbatch(self, name=None) -> "Dataset":
         """Take batches apart into their rows."""

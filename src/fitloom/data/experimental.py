@@ -256,3 +256,18 @@ def group_by_reducer(key_func, reducer):
     def reduced(key, window):
         return Dataset.from_tensors(reducer.finalize_func(window.reduce(reducer.init_func(key), reducer.reduce_func)))
     return lambda dataset: dataset.group_by_window(key_func, reduced, window_size=1 << 62)
+
+
+def dense_to_sparse_batch(batch_size, row_shape):
+    """Return a function for `apply`: `sparse_batch`."""
+    return lambda dataset: dataset.sparse_batch(batch_size, row_shape)
+
+
+def __getattr__(name):
+    if name == "service":
+        raise AttributeError(
+            "tf.data.experimental.service, the servers that prepare data, is not provided. Prepare the data where it "
+            "is used: map(..., num_parallel_calls=tf.data.AUTOTUNE), interleave and prefetch use all processors, "
+            "Dataset.shard or a tf.distribute strategy gives each worker its part, and snapshot or save keeps what is "
+            "costly.")
+    raise AttributeError(f"module 'tf.data.experimental' has no attribute {name!r}.")

@@ -4,11 +4,15 @@ import hashlib
 import threading
 import weakref
 
+import jax
+import numpy as np
+
 from fitloom import engine
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import structure
 from fitloom.data.caching import Cache
 from fitloom.data.plan import END, Run, resume, snapshot, start
+from fitloom.data.prefetching import Prefetch, PrefetchFlow
 
 VERSION = 1
 
@@ -18,6 +22,7 @@ class Position:
 
     def __init__(self, node, options):
         self.node, self.options, self.run, self.flow = node, options, None, None
+        self.place = None
         self.lock = threading.Lock()
 
     def pull(self):
@@ -25,7 +30,7 @@ class Position:
         with self.lock:
             if self.flow is None:
                 self.run = Run.of(self.node, self.options)
-                self.flow = start(self.node, self.run)
+                self.flow = self._placing(start(self.node, self.run))
             return self.flow.pull()
 
     def state(self):
@@ -58,7 +63,12 @@ class Position:
                 node.epoch = epoch
             if state["flow"] is not None:
                 self.run = Run.of(self.node, self.options)
-                self.flow = resume(self.node, self.run, state["flow"])
+                self.flow = self._placing(resume(self.node, self.run, state["flow"]))
+
+    def _placing(self, flow):
+        if self.place is not None and isinstance(flow, PrefetchFlow):
+            flow.place = self.place
+        return flow
 
     def close(self):
         """Stop every thread of the pipeline."""
@@ -196,13 +206,33 @@ class NumpyIterator(_Base):
 
 
 class Batches(_Base):
-    """An iterator over flat elements packed in structure, NumPy inside and not copied: for training loops."""
+    """An iterator over flat elements packed in structure, NumPy inside and not copied: for training loops.
+
+    On an accelerator the thread of a `prefetch` at the pipeline's end puts the next batches there: they come as
+    Tensors.
+    """
+
+    def __init__(self, dataset):
+        super().__init__(dataset)
+        if isinstance(dataset._node, Prefetch) and accelerated():
+            self._position.place = on_device
 
     def __next__(self):
         flat = self._next()
         if flat is END:
             raise StopIteration
         return self._convert(flat)
+
+
+def accelerated() -> bool:
+    """Whether programs run elsewhere than on this processor."""
+    return jax.default_backend() != "cpu"
+
+
+def on_device(component):
+    """Put an array of numbers on the default device."""
+    numbers = type(component) is np.ndarray and component.dtype.kind in "biufcV"
+    return engine.Tensor(engine.to_device(component)) if numbers else component
 
 
 def _to_user(component):

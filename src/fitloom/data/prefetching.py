@@ -41,7 +41,7 @@ class PrefetchFlow(Flow):
     def __init__(self, node, run, size):
         self.node, self.run, self.size = node, run, size
         self.source, self.pulled, self.quickest, self.seen = None, 0, float("inf"), None
-        self.ahead = None
+        self.ahead, self.place = None, None      # function that puts one component on the device, for the last flow
 
     def begin(self):
         self.source = start(self.node, self.run)
@@ -61,7 +61,7 @@ class PrefetchFlow(Flow):
             if self.pulled >= TRIALS and element is not END:
                 if self.quickest > WORTH_SECONDS:
                     self.seen = snapshot(self.source)       # before the thread moves on
-                    self.ahead = Ahead(self.source, self.size)
+                    self.ahead = Ahead(self.source, self.size, self.place)
                 elif self.pulled == 64:
                     self.pulled, self.quickest = 0, float("inf")   # look again: a later stretch may be slower
         return element
@@ -83,9 +83,10 @@ class PrefetchFlow(Flow):
 
 
 class Ahead:
-    """One thread that pulls a flow into a bounded queue."""
+    """One thread that pulls a flow into a bounded queue; `place` puts what it pulled on the device."""
 
-    def __init__(self, source, size):
+    def __init__(self, source, size, place=None):
+        self.place = place
         # AUTOTUNE begins with two and grows when the consumer finds the queue empty
         self.limit, self.grows = (2, True) if size == threads.AUTOTUNE else (size, False)
         self.queue, self.changed, self.stopped, self.ended = deque(), threading.Condition(), False, False
@@ -98,9 +99,12 @@ class Ahead:
             error = element = None
             try:
                 element = source.pull()
+                after = snapshot(source)
+                if self.place is not None and element is not END:
+                    element = tuple(map(self.place, element))
             except BaseException as raised:
-                error = raised
-            item = (element, snapshot(source), error)
+                error, after = raised, snapshot(source)
+            item = (element, after, error)
             with self.changed:
                 while len(self.queue) >= self.limit and not self.stopped:
                     self.changed.wait(5.0)
