@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m fitloom COMMAND`: launch (a cluster of local workers)."""
+"""`python -m fitloom COMMAND`: doctor (what runs here, and how), launch (a cluster of local workers)."""
 import sys
 
 
@@ -9,7 +9,12 @@ def main(arguments):
         from fitloom.distribute import launch
 
         return launch.main(arguments[1:])
-    sys.stderr.write("Usage: python -m fitloom launch [--workers N] script.py [arguments]\n")
+    if arguments == ["doctor"]:
+        from fitloom.monitor import doctor
+
+        return doctor.main()
+    sys.stderr.write("Usage: python -m fitloom doctor\n"
+                     "       python -m fitloom launch [--workers N] script.py [arguments]\n")
     return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
 
 

@@ -9,8 +9,9 @@ import jax as _jax  # noqa: E402
 # tf.int64 and tf.float64 are real types for our users; every formulation names its dtypes (docs/design/002).
 _jax.config.update("jax_enable_x64", True)
 
-from fitloom.engine import compilation_cache as _compilation_cache  # noqa: E402
+from fitloom.engine import compilation_cache as _compilation_cache, compiler_flags as _compiler_flags  # noqa: E402
 
+_compiler_flags.avoid_faults()
 _compilation_cache.keep_programs()
 
 from fitloom.engine.abstract import (  # noqa: E402

@@ -91,8 +91,11 @@ class Program:
         """Run on the trace's leaves; write the `stores` that wait for a value, and the live tensors."""
         STATISTICS["flushes"] += 1
         arguments = list(trace.leaves)
-        for j in self.rows:                      # several devices: batches are split over them
-            arguments[j] = self.placement.rows(arguments[j])
+        if self.placement is not None:           # several devices: batches are split over them
+            for j in self.rows:
+                arguments[j] = self.placement.rows(arguments[j])
+            if self.written and self.placement.across:
+                type(self.placement).dispatched += 1
         others = traces_of_other_threads()
         if others or any(map(_ESCAPED, stores)):           # someone may still see an old value
             for store, j in zip(stores, self.donatable):
