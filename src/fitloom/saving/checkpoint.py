@@ -61,7 +61,8 @@ class Checkpoint:
         >>> path = tf.train.Checkpoint(step=step).save(tempfile.mkdtemp() + "/ckpt")
         >>> again = tf.Variable(0)
         >>> status = tf.train.Checkpoint(step=again).restore(path)
-        >>> status.assert_consumed(); int(again)
+        >>> _ = status.assert_consumed()
+        >>> int(again)
         3
 
     Source: tensorflow.org/guide/checkpoint.
