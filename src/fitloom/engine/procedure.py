@@ -299,7 +299,8 @@ class Bound:
             return self(given)       # tracing the body read a pending value, or a variable would be written twice
         memo, inputs = Memo(), list(slots)
         memo.inputs, memo.avals, memo.epoch, memo.leaves = inputs, list(avals), LAYOUT.epoch, len(trace.leaves)
-        memo.before, memo.places, memo.run = trace.ledger, *_places(trace, given)
+        memo.before = trace.ledger
+        memo.places, memo.run = _places(trace, given)
         before = dict(trace.opened)                     # from here on with books of its own
         slots = inputs + [trace.slot(x) for x in layout.variables + layout.captures]
         memo.stores, memo.new = [], []

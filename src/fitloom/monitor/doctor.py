@@ -52,7 +52,7 @@ def _version(name):
 
 def facts() -> dict:
     """Return {what: finding} without the checks of XLA."""
-    kept = jax.config.jax_compilation_cache_dir
+    kept = getattr(jax.config, "jax_compilation_cache_dir", None)
     return {
         "fitloom": _version("fitloom"),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
