@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.io`: files, records and encoded data. Names only."""
 
+from fitloom.data import gfile as gfile
 from fitloom.data.files import (
     matching_files as matching_files,
 )

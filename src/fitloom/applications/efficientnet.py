@@ -13,12 +13,12 @@ STAGES = ((0, 3, 1, 32, 16, 1, 1, .25), (0, 3, 2, 16, 24, 6, 2, .25), (0, 5, 2, 
           (0, 3, 3, 40, 80, 6, 2, .25), (0, 5, 3, 80, 112, 6, 1, .25), (0, 5, 4, 112, 192, 6, 2, .25),
           (0, 3, 1, 192, 320, 6, 1, .25))
 STAGES_V2 = {
-    "b": ((1, 3, 1, 32, 16, 1, 1, 0), (1, 3, 2, 16, 32, 4, 2, 0), (1, 3, 2, 32, 48, 4, 2, 0), (0, 3, 3, 48, 96, 4, 2, .25),
-          (0, 3, 5, 96, 112, 6, 1, .25), (0, 3, 8, 112, 192, 6, 2, .25)),
-    "s": ((1, 3, 2, 24, 24, 1, 1, 0), (1, 3, 4, 24, 48, 4, 2, 0), (1, 3, 4, 48, 64, 4, 2, 0), (0, 3, 6, 64, 128, 4, 2, .25),
-          (0, 3, 9, 128, 160, 6, 1, .25), (0, 3, 15, 160, 256, 6, 2, .25)),
-    "m": ((1, 3, 3, 24, 24, 1, 1, 0), (1, 3, 5, 24, 48, 4, 2, 0), (1, 3, 5, 48, 80, 4, 2, 0), (0, 3, 7, 80, 160, 4, 2, .25),
-          (0, 3, 14, 160, 176, 6, 1, .25), (0, 3, 18, 176, 304, 6, 2, .25), (0, 3, 5, 304, 512, 6, 1, .25)),
+    "b": ((1, 3, 1, 32, 16, 1, 1, 0), (1, 3, 2, 16, 32, 4, 2, 0), (1, 3, 2, 32, 48, 4, 2, 0),
+          (0, 3, 3, 48, 96, 4, 2, .25), (0, 3, 5, 96, 112, 6, 1, .25), (0, 3, 8, 112, 192, 6, 2, .25)),
+    "s": ((1, 3, 2, 24, 24, 1, 1, 0), (1, 3, 4, 24, 48, 4, 2, 0), (1, 3, 4, 48, 64, 4, 2, 0),
+          (0, 3, 6, 64, 128, 4, 2, .25), (0, 3, 9, 128, 160, 6, 1, .25), (0, 3, 15, 160, 256, 6, 2, .25)),
+    "m": ((1, 3, 3, 24, 24, 1, 1, 0), (1, 3, 5, 24, 48, 4, 2, 0), (1, 3, 5, 48, 80, 4, 2, 0),
+          (0, 3, 7, 80, 160, 4, 2, .25), (0, 3, 14, 160, 176, 6, 1, .25), (0, 3, 18, 176, 304, 6, 2, .25), (0, 3, 5, 304, 512, 6, 1, .25)),
     "l": ((1, 3, 4, 32, 32, 1, 1, 0), (1, 3, 7, 32, 64, 4, 2, 0), (1, 3, 7, 64, 96, 4, 2, 0),
           (0, 3, 10, 96, 192, 4, 2, .25), (0, 3, 19, 192, 224, 6, 1, .25), (0, 3, 25, 224, 384, 6, 2, .25),
           (0, 3, 7, 384, 640, 6, 1, .25)),
@@ -72,7 +72,8 @@ class _Net:
                 x = layers.ZeroPadding2D(imagenet.padding_before_stride(x, kernel_size), name=f"{name}dwconv_pad")(x)
                 padding = "valid"
             x = layers.DepthwiseConv2D(kernel_size, strides=stride, padding=padding, use_bias=False,
-                                       depthwise_initializer=KERNEL, name=name + ("dwconv2" if self.second else "dwconv"))(x)
+                                       depthwise_initializer=KERNEL,
+                                       name=name + ("dwconv2" if self.second else "dwconv"))(x)
             x = self.normalized(x, f"{name}bn", f"{name}activation")
         if ratio:
             gate = layers.GlobalAveragePooling2D(name=f"{name}se_squeeze")(x)
@@ -127,8 +128,8 @@ def _efficientnet(scale, second, include_preprocessing, include_top, weights, in
     for i, (fused, kernel_size, repeats, filters_in, filters_out, expansion, stride, ratio) in enumerate(stages, 1):
         filters_in, filters_out = rounded(filters_in), rounded(filters_out)
         for j in range(math.ceil(depth * repeats)):
-            x = net.block(x, f"block{i}{chr(j + 97)}_", fused, kernel_size, filters_out if j else filters_in, filters_out,
-                          expansion, 1 if j else stride, ratio, 0.2 * number / total)
+            x = net.block(x, f"block{i}{chr(j + 97)}_", fused, kernel_size, filters_out if j else filters_in,
+                          filters_out, expansion, 1 if j else stride, ratio, 0.2 * number / total)
             number += 1
     x = net.convolution(x, rounded(1280), 1, 1, "top_conv", "top_activation", "top_bn")
     x = imagenet.head(x, include_top=include_top, weights=weights, pooling=pooling, classes=classes,

@@ -109,7 +109,8 @@ def decode_predictions(preds, top=5):
         raise ValueError("`decode_predictions` expects a batch of predictions (i.e. a 2D array of shape "
                          f"(samples, 1000)). Received array with shape: {tuple(preds.shape)}")
     if not _class_index:
-        with open(get_file("imagenet_class_index.json", CLASSES[0], cache_subdir="models", file_hash=CLASSES[1])) as file:
+        path = get_file("imagenet_class_index.json", CLASSES[0], cache_subdir="models", file_hash=CLASSES[1])
+        with open(path, encoding="utf-8") as file:
             _class_index.update(json.load(file))
     return [[(*_class_index[str(i)], row[i]) for i in row.argsort()[::-1][:top]] for row in np.asarray(preds)]
 

@@ -18,8 +18,9 @@ SMALL_V3 = ((1, 16, 0, 2, 1, 0), (72 / 16, 24, 0, 2, 0, 0), (88 / 24, 24, 0, 1, 
             (6, 40, 1, 1, 1, 1), (6, 40, 1, 1, 1, 1), (3, 48, 1, 1, 1, 1), (3, 48, 1, 1, 1, 1), (6, 96, 1, 2, 1, 1),
             (6, 96, 1, 1, 1, 1), (6, 96, 1, 1, 1, 1))
 LARGE_V3 = ((1, 16, 0, 1, 0, 0), (4, 24, 0, 2, 0, 0), (3, 24, 0, 1, 0, 0), (3, 40, 1, 2, 1, 0), (3, 40, 1, 1, 1, 0),
-            (3, 40, 1, 1, 1, 0), (6, 80, 0, 2, 0, 1), (2.5, 80, 0, 1, 0, 1), (2.3, 80, 0, 1, 0, 1), (2.3, 80, 0, 1, 0, 1),
-            (6, 112, 0, 1, 1, 1), (6, 112, 0, 1, 1, 1), (6, 160, 1, 2, 1, 1), (6, 160, 1, 1, 1, 1), (6, 160, 1, 1, 1, 1))
+            (3, 40, 1, 1, 1, 0), (6, 80, 0, 2, 0, 1), (2.5, 80, 0, 1, 0, 1), (2.3, 80, 0, 1, 0, 1),
+            (2.3, 80, 0, 1, 0, 1), (6, 112, 0, 1, 1, 1), (6, 112, 0, 1, 1, 1), (6, 160, 1, 2, 1, 1),
+            (6, 160, 1, 1, 1, 1), (6, 160, 1, 1, 1, 1))
 
 
 def _sizes(input_shape, input_tensor, allowed, weights):
@@ -40,7 +41,8 @@ def _normalized(x, name, **options):
 
 def _check_alpha(alpha, allowed, weights):
     if weights == "imagenet" and alpha not in allowed:
-        raise ValueError(f"If imagenet weights are being loaded, alpha can be one of {allowed}. Received: alpha={alpha}")
+        raise ValueError(f"If imagenet weights are being loaded, alpha can be one of {allowed}. "
+                         f"Received: alpha={alpha}")
 
 
 def MobileNet(input_shape=None, alpha=1.0, depth_multiplier=1, dropout=0.001, include_top=True, weights="imagenet",
@@ -51,7 +53,8 @@ def MobileNet(input_shape=None, alpha=1.0, depth_multiplier=1, dropout=0.001, in
                                  input_shape=input_shape, classes=classes)
     _check_alpha(alpha, (0.25, 0.5, 0.75, 1.0), weights)
     if weights == "imagenet" and depth_multiplier != 1:
-        raise ValueError(f"If imagenet weights are being loaded, depth multiplier must be 1. Received: {depth_multiplier}")
+        raise ValueError("If imagenet weights are being loaded, depth multiplier must be 1. "
+                         f"Received: {depth_multiplier}")
     x = layers.Conv2D(int(32 * alpha), 3, strides=2, padding="same", use_bias=False, name="conv1")(image)
     x = layers.ReLU(6.0, name="conv1_relu")(_normalized(x, "conv1_bn"))
     filters = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -75,7 +78,8 @@ def MobileNet(input_shape=None, alpha=1.0, depth_multiplier=1, dropout=0.001, in
     text = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0"}.get(alpha, "2_5")
     return imagenet.finish(
         name or f"mobilenet_{alpha:0.2f}_{rows}", image, x, input_tensor=input_tensor, weights=weights,
-        include_top=include_top, files=imagenet.both_files("mobilenet", f"mobilenet_{text}_{rows}_tf", None, None, "_no_top"))
+        include_top=include_top,
+        files=imagenet.both_files("mobilenet", f"mobilenet_{text}_{rows}_tf", None, None, "_no_top"))
 
 
 def MobileNetV2(input_shape=None, alpha=1.0, include_top=True, weights="imagenet", input_tensor=None, pooling=None,
@@ -123,7 +127,8 @@ def MobileNetV2(input_shape=None, alpha=1.0, include_top=True, weights="imagenet
 def _excited(x, filters, prefix):
     """Scale the channels by a hard sigmoid of two 1 x 1 convolutions of their means."""
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}squeeze_excite_avg_pool")(x)
-    gate = layers.Conv2D(imagenet.divisible(filters * 0.25), 1, padding="same", name=f"{prefix}squeeze_excite_conv")(gate)
+    squeezed = imagenet.divisible(filters * 0.25)
+    gate = layers.Conv2D(squeezed, 1, padding="same", name=f"{prefix}squeeze_excite_conv")(gate)
     gate = layers.ReLU(name=f"{prefix}squeeze_excite_relu")(gate)
     gate = layers.Conv2D(filters, 1, padding="same", name=f"{prefix}squeeze_excite_conv_1")(gate)
     gate = layers.ReLU(6.0)(gate + 3.0) * (1.0 / 6.0)

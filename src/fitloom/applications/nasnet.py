@@ -16,8 +16,8 @@ def _normalized(x, name):
 
 
 def _convolution(x, filters, name, **options):
-    return layers.Conv2D(filters, options.pop("kernel_size", 1), use_bias=False, kernel_initializer="he_normal", name=name,
-                         **options)(x)
+    return layers.Conv2D(filters, options.pop("kernel_size", 1), use_bias=False, kernel_initializer="he_normal",
+                         name=name, **options)(x)
 
 
 def _separable(x, filters, kernel_size, name, stride=1):
@@ -84,8 +84,8 @@ def _reduction_cell(x, previous, filters, name):
         return _separable(x, filters, kernel_size, f"reduction_{where}_{name}", 2)
 
     x1 = layers.add([separable(h, 5, "left1"), separable(p, 7, "right1")], name=f"reduction_add_1_{name}")
-    x2 = layers.add([layers.MaxPooling2D(3, strides=2, name=f"reduction_left2_{name}")(padded), separable(p, 7, "right2")],
-                    name=f"reduction_add_2_{name}")
+    x2 = layers.add([layers.MaxPooling2D(3, strides=2, name=f"reduction_left2_{name}")(padded),
+                     separable(p, 7, "right2")], name=f"reduction_add_2_{name}")
     x3 = layers.add([layers.AveragePooling2D(3, strides=2, name=f"reduction_left3_{name}")(padded),
                      separable(p, 5, "right3")], name=f"reduction_add3_{name}")
     x4 = layers.add([x2, _average(x1, f"reduction_left4_{name}")])

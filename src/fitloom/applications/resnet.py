@@ -22,7 +22,8 @@ def _block(x, filters, stride, project, name):
     """Three convolutions beside a shortcut; normalization after each convolution."""
     shortcut = x
     if project:
-        shortcut = _normalized(layers.Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x), f"{name}_0", False)
+        shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
+        shortcut = _normalized(shortcut, f"{name}_0", False)
     x = _normalized(layers.Conv2D(filters, 1, strides=stride, name=f"{name}_1_conv")(x), f"{name}_1", True)
     x = _normalized(layers.Conv2D(filters, 3, padding="same", name=f"{name}_2_conv")(x), f"{name}_2", True)
     x = _normalized(layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x), f"{name}_3", False)
@@ -38,7 +39,8 @@ def _block_v2(x, filters, stride, project, name):
         shortcut = layers.MaxPooling2D(1, strides=stride)(x) if stride > 1 else x
     x = _normalized(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_1_conv")(ready), f"{name}_1", True)
     x = layers.ZeroPadding2D(1, name=f"{name}_2_pad")(x)
-    x = _normalized(layers.Conv2D(filters, 3, strides=stride, use_bias=False, name=f"{name}_2_conv")(x), f"{name}_2", True)
+    x = layers.Conv2D(filters, 3, strides=stride, use_bias=False, name=f"{name}_2_conv")(x)
+    x = _normalized(x, f"{name}_2", True)
     x = layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)
     return layers.Add(name=f"{name}_out")([shortcut, x])
 

@@ -322,7 +322,7 @@ class StreamSource:
         self._made, self._before_peek, self._since = None, None, 0   # batches since the data began
         self._began = None                    # random states when the data began
         self._ended = False                   # a run goes on after an epoch's last batch, in its validation
-        self._one_pass = inspect.isgenerator(data) or (hasattr(data, "__next__"))
+        self._one_pass = inspect.isgenerator(data) or hasattr(data, "__next__") and not is_sequence(data)
         self._used_up = False
         length = None if steps else known_length(data)
         if length == float("inf"):

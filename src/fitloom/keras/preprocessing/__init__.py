@@ -6,4 +6,4 @@ from fitloom.data.directories import (
     text_dataset_from_directory as text_dataset_from_directory,
 )
 from fitloom.data.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
-from fitloom.keras.preprocessing import image as image, sequence as sequence
+from fitloom.keras.preprocessing import image as image, sequence as sequence, text as text

@@ -7,3 +7,11 @@ from fitloom.data.pictures import (
     load_img as load_img,
     save_img as save_img,
 )
+from fitloom.trainer.generators import (
+    ImageDataGenerator as ImageDataGenerator,
+    ImageIterator as Iterator,
+    random_rotation as random_rotation,
+    random_shift as random_shift,
+    random_shear as random_shear,
+    random_zoom as random_zoom,
+)
