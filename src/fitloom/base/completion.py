@@ -4,7 +4,7 @@
 The object itself keeps who is to be told, so that nothing outlives it.
 """
 _NAME = "_told_when_completed"
-USED = []          # not empty once anything waits in this process: whoever sets attributes often looks here first
+USED: list = []          # not empty once anything waits in this process: whoever sets attributes often looks here first
 
 
 def wait(thing, told):
