@@ -187,10 +187,7 @@ def gather(params, indices, validate_indices=None, axis=None, batch_dims=0, name
     if hasattr(indices, "with_flat_values"):
         return indices.with_flat_values(gather(params, indices.flat_values, axis=axis))
     if hasattr(params, "with_flat_values") and not axis and not batch_dims:
-        from fitloom.ops.ragged import stack
-
-        rows = list(params)
-        return stack([rows[int(i)] for i in np.ravel(host_value(indices))])
+        return params.take(np.ravel(host_value(indices)))
     params, batch_dims = tensor(params), int(batch_dims)
     indices, ndim = as_index(indices), len(params.shape)
     batch_dims = batch_dims + len(indices.shape) if batch_dims < 0 else batch_dims

@@ -217,6 +217,15 @@ class RaggedTensor:
         shape = tuple(self.values.shape)
         return self.with_values(reshape(self.values, (*shape[:outer - 1], -1, *shape[inner:])))
 
+    def grouped(self, axis):
+        """Return the rows in one group (axis 0), or each in a group of its own (axis 1)."""
+        return RaggedTensor.from_row_lengths(self, [len(self)] if axis == 0 else np.ones(len(self), np.int64))
+
+    def take(self, positions):
+        """Return the rows at `positions`."""
+        rows = list(self)
+        return stack([rows[int(i)] for i in positions])
+
     def join(self, values, axis):
         """Return `values`, this tensor among them, joined along axis 0 or 1."""
         return joined_rows(values, axis)

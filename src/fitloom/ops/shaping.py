@@ -118,19 +118,10 @@ def _expand_dims(x, *, axis):
 def expand_dims(input, axis, name=None):
     """Insert an axis of size 1 at position `axis`."""
     if hasattr(input, "with_flat_values"):
-        return _expand_ragged(input, static_axis(axis))
+        axis = static_axis(axis)
+        axis = axis + len(input.shape) + 1 if axis < 0 else axis
+        return input.grouped(axis) if axis < 2 else input.with_values(expand_dims(input.values, axis - 1))
     return _expand_dims(input, axis=static_axis(axis))
-
-
-def _expand_ragged(ragged, axis):
-    from fitloom.ops.ragged import RaggedTensor
-
-    axis = axis + len(ragged.shape) + 1 if axis < 0 else axis
-    if axis == 0:
-        return RaggedTensor.from_row_lengths(ragged, [len(ragged)])
-    if axis == 1:
-        return RaggedTensor.from_row_lengths(ragged, np.ones(len(ragged), np.int64))
-    return ragged.with_values(expand_dims(ragged.values, axis - 1))
 
 
 @with_text
