@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,6 +48,7 @@ def run(workers, command, grace=10.0):
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
             if workers > 1:
                 environment["TF_CONFIG"] = json.dumps(config)
+                environment.update(_share_of_gpus(rank, workers))
             process = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE,
                                        stderr=subprocess.STDOUT, text=True, errors="replace")
             processes.append(process)
@@ -67,6 +69,15 @@ def run(workers, command, grace=10.0):
             process.wait()
         for reader in readers:
             reader.join(5)
+
+
+def _share_of_gpus(rank, workers):
+    """Return the environment that gives a worker its own GPUs, if this machine has enough for all."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = named.split(",") if named is not None else [
+        name.removeprefix("nvidia") for name in sorted(os.listdir("/dev")) if re.fullmatch(r"nvidia\d+", name)]
+    each = len(gpus) // workers
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[rank * each:(rank + 1) * each])} if each else {}
 
 
 def _wait(processes, grace, stopping=False):
