@@ -391,3 +391,25 @@ def test_bytes_are_the_same_again(tmp_path):
     for path in ("a", "b"):
         model.save_weights(tmp_path / f"{path}.weights.h5")
     assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
+
+
+def test_the_file_editor(tmp_path, capsys):
+    model = small()
+    model.save(tmp_path / "m.keras")
+    editor = tf.keras.saving.KerasFileEditor(str(tmp_path / "m.keras"))
+    editor.summary()
+    assert "layers/dense_1" in capsys.readouterr().out and list(editor.weights_dict) == ["layers", "optimizer"]
+    assert editor.compare(model) == {"status": "success", "error_count": 0, "match_count": 6}
+    editor.delete_object("optimizer")
+    editor.delete_weight("layers/dense", "1")
+    editor.add_weights("dense", {"1": np.full(3, 4.0, "float32")})
+    editor.rename_object("dense_1", "other")
+    assert editor.compare(model)["error_count"] == 3
+    editor.rename_object("layers/other", "layers/dense_1")
+    editor.add_object("layers/dense_2", {"0": np.zeros(2)})
+    with pytest.raises(ValueError, match="is not in the file"):
+        editor.delete_object("nothing")
+    editor.delete_object("layers/dense_2")
+    editor.resave_weights(tmp_path / "e.weights.h5")
+    model.load_weights(tmp_path / "e.weights.h5")
+    assert (model.layers[0].bias.numpy() == 4).all()

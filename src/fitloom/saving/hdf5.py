@@ -213,6 +213,15 @@ class Reader:
             self._refuse(path, f"an array of {declared} bytes of which {stored} are in the file")
         return Array(path, shape, dtype, declared), stored
 
+    def objects(self) -> dict:
+        """Return {path of an object: the group of its variables}; files of Keras 2.13 call 'layers' otherwise."""
+        found = {}
+        for group in self.groups:
+            if group == "vars" or group.endswith("/vars"):
+                path = group[:-5] if group != "vars" else ""
+                found[path.replace("_layer_checkpoint_dependencies", "layers")] = group
+        return found
+
     def inside(self, group) -> dict:
         """Return {name: Array} of a group."""
         return self._inside.get(group, {})

@@ -12,7 +12,7 @@ from fitloom import engine
 from fitloom.base import registry, serialization
 from fitloom.saving import archive, atomic, hdf5, legacy, safetensors_weights, weights
 from fitloom.saving.hdf5 import DamagedFileError
-from fitloom.saving.seal import SEAL, seal
+from fitloom.saving.seal import append, seal
 from fitloom.saving.tree import places
 
 KERAS_VERSION = "3.15.1"        # whose formats these files follow
@@ -71,7 +71,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
         with atomic.replacing(path) as file:
             with hdf5.writing(file) as content:
                 legacy.save(model, content, include_optimizer, KERAS_VERSION)
-            _append_seal(file)
+            append(file)
 
 
 def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_to_skip=()):
@@ -99,7 +99,7 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_t
         with hdf5.writing(file) as content:
             content.attrs[hdf5.SEALED] = True
             weights.save(model, content, objects_to_skip or ())
-        _append_seal(file)
+        append(file)
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
@@ -281,11 +281,3 @@ def _load_assets(model, opened):
                     with open(os.path.join(folder, base), "wb") as file:
                         file.write(content)
             place.thing.load_assets(folder)
-
-
-# -- .h5
-
-def _append_seal(file):
-    file.seek(0, 2)
-    file.write(SEAL + b"00000000")
-    seal(file)

@@ -9,6 +9,13 @@ SEAL = b"fitloom crc32 "
 LENGTH = len(SEAL) + 8
 
 
+def append(stream):
+    """Add a seal to a complete file."""
+    stream.seek(0, 2)
+    stream.write(SEAL + b"00000000")
+    seal(stream)
+
+
 def seal(stream):
     """Fill in the check sum of a file that ends in an empty seal (`SEAL` and eight bytes)."""
     stream.seek(0, 2)

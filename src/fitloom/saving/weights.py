@@ -109,7 +109,7 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
         DamagedFileError: an array that cannot be read; the model is unchanged.
     """
     skipped = {id(thing) for thing in skipped}
-    stores = _by_place(reader)
+    stores = reader.objects()
     plan, own_way, problems, used = [], [], [], set()
     for place in places(model):
         if id(place.thing) in skipped:
@@ -155,16 +155,6 @@ def _is_of_a_layer(path):
     return path.split("/")[0] != "optimizer" and "seed_generator" not in path and "_metrics" not in path
 
 
-def _by_place(reader):
-    """{path of an object: the group of its variables}; files of Keras 2.13 call 'layers' otherwise."""
-    found = {}
-    for group in reader.groups:
-        if group == "vars" or group.endswith("/vars"):
-            path = group[:-5] if group != "vars" else ""
-            found[path.replace("_layer_checkpoint_dependencies", "layers")] = group
-    return found
-
-
 def _build(optimizer, model, stored):
     """Make the state of an optimizer that has not seen a step, if the file has more than its two numbers."""
     if not optimizer.built and stored > len(optimizer.variables) and model.built:
@@ -180,6 +170,13 @@ def _reads_plainly(thing):
 
 def _own_variables(thing):
     return thing._own_variables() if isinstance(thing, Layer) else thing.variables
+
+
+def places_and_variables(model) -> dict:
+    """Return {path: {name: variable}} of what a model's weights file holds."""
+    found = {place.path: {str(k): variable for k, variable in enumerate(_own_variables(place.thing))}
+             for place in places(model)}
+    return {path: variables for path, variables in found.items() if variables}
 
 
 def _pairs(thing, store):
