@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine's invariants."""
 import gc
+import subprocess
+import sys
 import threading
 
 import jax
@@ -223,3 +225,9 @@ def test_numerics_check_names_the_operation_and_the_line():
             tf.math.log(tf.constant([-1.0]))
     finally:
         tf.debugging.disable_check_numerics()
+
+
+def test_a_variable_has_its_operators_whatever_was_touched_first():
+    for name in ("tf.Variable", "tf.keras.Variable", "tf.Module"):
+        code = f"import fitloom as tf; v = {name}(2.0) if 'Var' in '{name}' else tf.Variable(2.0); print(float(v * 3.0))"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "6.0\n"

@@ -45,6 +45,8 @@ def _version() -> str:
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         room, _, attribute = _HOMES[name].partition(":")
+        if room == "fitloom.engine":
+            importlib.import_module("fitloom.ops")           # gives tensors and variables their operators
         value = getattr(importlib.import_module(room), attribute or name)
     elif name in _NAMESPACES:
         try:

@@ -200,8 +200,8 @@ class Optimizer(State):
         if missing not in self._noted:
             self._noted.add(missing)
             without = [v for g, v in zip(grads, variables) if g is None]
-            warnings.warn(f"No gradient for {', '.join(missing)}: they stay as they are.{_reasons(without)} (Said once.)",
-                          stacklevel=4)
+            warnings.warn(f"No gradient for {', '.join(missing)}: they stay as they are.{_reasons(without)} "
+                          "(Said once.)", stacklevel=4)
         indices = tuple(kept) if indices is None else tuple(indices[i] for i in kept)
         return [grads[i] for i in kept], [variables[i] for i in kept], indices
 

@@ -34,6 +34,7 @@ class Undefined:
     __getitem__ = __call__ = __tf_tensor__ = __lt__ = __gt__ = __matmul__ = __neg__ = _refuse
 
 
+_OTHERS = ("fitloom", "jax", "numpy", "builtins", "keras")     # packages whose functions stay as they are
 _TENSOR = object()       # in an outline: a tensor stands here
 
 
@@ -387,7 +388,7 @@ def caller(convert):
             return lambda *arguments: _number(function, *arguments)
         target = function.__func__ if isinstance(function, types.MethodType) else function
         if not isinstance(target, types.FunctionType) or getattr(target, "_do_not_convert", False) \
-                or str(target.__globals__.get("__name__")).split(".")[0] in ("fitloom", "jax", "numpy", "builtins", "keras"):
+                or str(target.__globals__.get("__name__")).split(".")[0] in _OTHERS:
             return function
         return convert(function)
     return call
