@@ -199,11 +199,10 @@ def test_subclassed(tmp_path, rng, name):
     other(x)
     other.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(other(x).numpy(), model(x).numpy())
-    if name == "m.keras":
-        model.save(tmp_path / name)
-        copy = tf.keras.models.load_model(tmp_path / name, custom_objects={"Block": Block})
-        np.testing.assert_array_equal(copy(x).numpy(), model(x).numpy())
-        assert copy.optimizer.iterations.numpy() == 1
+    model.save(tmp_path / name)
+    copy = tf.keras.models.load_model(tmp_path / name, custom_objects={"Block": Block})
+    np.testing.assert_array_equal(copy(x).numpy(), model(x).numpy())
+    assert copy.optimizer.iterations.numpy() == 1
     with h5py.File(tmp_path / "m.weights.h5") as file:
         assert sorted(file) == ["block", "layers", "optimizer", "vars"]     # 'zebra' comes after 'layers'
         assert list(file["layers"]) == ["dense"]

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`KerasFileEditor`: look into a weights file, compare it with a model, rename and remove what is in it."""
 import os
+import sys
 
 from fitloom.saving import archive, atomic, hdf5
 from fitloom.saving.seal import append
 from fitloom.saving.weights import Store, places_and_variables
+
+
+def _say(line):
+    sys.stdout.write(f"{line}\n")
 
 
 class KerasFileEditor:
@@ -49,11 +54,11 @@ class KerasFileEditor:
 
     def summary(self):
         """Print the objects and their arrays."""
-        print(f"Keras model file '{self.filepath}'")
+        _say(f"Keras model file '{self.filepath}'")
         for path, arrays in self._objects.items():
-            print(path or "(the model itself)")
+            _say(path or "(the model itself)")
             for name, array in arrays.items():
-                print(f"    {name}: shape={array.shape}, dtype={array.dtype.name}")
+                _say(f"    {name}: shape={array.shape}, dtype={array.dtype.name}")
 
     def compare(self, reference_model):
         """Print how the file differs from a model; return {"status", "error_count", "match_count"}."""
@@ -66,15 +71,15 @@ class KerasFileEditor:
             for name, variable in variables.items():
                 shape = tuple(variable.shape)
                 if name not in arrays or arrays[name].shape != shape:
-                    errors.append(f"Weight shape mismatch for {path}/{name}: in reference model shape={shape}, in saved "
-                                  f"file {f'shape={arrays[name].shape}' if name in arrays else 'missing'}")
+                    errors.append(f"Weight shape mismatch for {path}/{name}: in reference model shape={shape}, in "
+                                  f"saved file {f'shape={arrays[name].shape}' if name in arrays else 'missing'}")
                 else:
                     matches += 1
         errors += [f"Object {path} present in saved file, missing from reference model"
                    for path in self._objects if path not in wanted]
         for error in errors:
-            print(f"...{error}")
-        print(f"Found {len(errors)} errors: saved file is not compatible with the reference model" if errors else
+            _say(f"...{error}")
+        _say(f"Found {len(errors)} errors: saved file is not compatible with the reference model" if errors else
               f"Comparison successful: saved file is compatible with the reference model; {matches} weights match")
         return {"status": "error" if errors else "success", "error_count": len(errors), "match_count": matches}
 

@@ -10,8 +10,11 @@ def model_config(model):
     """Return {"class_name", "config"} of a model."""
     config = serialization.serialize_keras_object(model)
     own = config["registered_name"] not in (None, config["class_name"])
-    return {"class_name": config["registered_name"] if own else config["class_name"], "config": config["config"],
-            "module": config["module"], "registered_name": config["registered_name"]}
+    found = {"class_name": config["registered_name"] if own else config["class_name"], "config": config["config"],
+             "module": config["module"], "registered_name": config["registered_name"]}
+    if getattr(model, "_graph", None) is None and config.get("build_config"):
+        found["build_config"] = config["build_config"]      # Keras cannot load subclassed models from .h5
+    return found
 
 
 def complete(config):
