@@ -325,3 +325,23 @@ def test_the_native_resizing_gives_the_bits_of_the_numpy_form(shape, size, monke
     native = host_resizing.bilinear(picture, size)
     monkeypatch.setattr(host_resizing, "host_function", lambda *_: None)
     assert np.array_equal(native, host_resizing.bilinear(picture, size))
+
+
+@pytest.mark.parametrize("size", [(11, 13), (37, 53)])
+def test_a_picture_read_in_place_is_the_copied_one(size, monkeypatch):
+    from fitloom.data import images
+    picture = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    data = tf.io.encode_png(picture).numpy()
+    in_place = images.fitted_picture(images.opened(data), 3, size)
+    assert images.pixels_of(images.opened(data)) is not None
+    monkeypatch.setattr(images, "pixels_of", lambda image: None)
+    copied = images.fitted_picture(images.opened(data), 3, size)
+    assert in_place.dtype == copied.dtype and np.array_equal(in_place, copied)
+
+
+def test_a_damaged_picture_in_a_folder_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    picture = tf.io.encode_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).numpy()
+    (tmp_path / "a" / "cut.jpg").write_bytes(picture[:len(picture) // 2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="cut.jpg.*damaged"):
+        list(tf.keras.utils.image_dataset_from_directory(str(tmp_path), image_size=(8, 8), verbose=False))

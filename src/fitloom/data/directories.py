@@ -199,10 +199,10 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
     def read(path):
         with open(path, "rb") as file:
             try:
-                array = images.array_of(images.opened(file.read()), channels)
+                array = images.fitted_picture(images.opened(file.read()), channels, size, interpolation,
+                                              crop_to_aspect_ratio, pad_to_aspect_ratio)
             except InvalidArgumentError as error:
                 raise InvalidArgumentError(f"Could not read '{path}': {error}") from None
-        array = images.fitted(array, size, interpolation, crop_to_aspect_ratio, pad_to_aspect_ratio)
         return np.ascontiguousarray(array.transpose(2, 0, 1)) if first else array
 
     shape = (channels, *size) if first else (*size, channels)

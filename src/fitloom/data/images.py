@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoded images to tensors and back (Pillow): `tf.io.decode_image`, `decode_png`, `decode_jpeg`, `encode_*`."""
+import ctypes
 import io
 
 import numpy as np
@@ -61,6 +62,46 @@ def array_of(image, channels, wide=False) -> np.ndarray:
     except (OSError, SyntaxError) as error:
         raise InvalidArgumentError(f"The image is damaged: {error}.") from None
     return array[..., None] if array.ndim == 2 else array
+
+
+class _ArrowArray(ctypes.Structure):
+    """The head of a struct ArrowArray (arrow.apache.org, C data interface)."""
+
+
+_ArrowArray._fields_ = [
+    *[(name, ctypes.c_int64) for name in ("length", "nulls", "offset", "buffer_count", "child_count")],
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)), ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray)))]
+_POINTER = ctypes.pythonapi.PyCapsule_GetPointer
+_POINTER.restype, _POINTER.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+
+
+def pixels_of(image):
+    """Return the memory of an RGB image as (height, width, 4) bytes, and what keeps it alive; None if it is in parts.
+
+    Pillow keeps 4 bytes a pixel, and copying 3 of them out takes as long as resizing the picture.
+    """
+    try:
+        image.load()
+        capsule = image.__arrow_c_array__()[1]
+    except (AttributeError, ValueError, MemoryError):        # an older Pillow; a picture of several blocks
+        return None
+    except (OSError, SyntaxError) as error:
+        raise InvalidArgumentError(f"The image is damaged: {error}.") from None
+    array = _ArrowArray.from_address(_POINTER(capsule, b"arrow_array"))
+    if array.child_count != 1 or array.length != image.width * image.height or array.offset:
+        return None
+    address = array.children[0].contents.buffers[1]
+    memory = (ctypes.c_uint8 * (4 * array.length)).from_address(address)
+    return np.frombuffer(memory, np.uint8).reshape(image.height, image.width, 4), capsule
+
+
+def fitted_picture(image, channels, size, interpolation="bilinear", crop=False, pad=False) -> np.ndarray:
+    """Return `fitted(array_of(image, channels), size, ...)`, without copying the picture where that is possible."""
+    if image.mode == "RGB" and channels == 3 and interpolation == "bilinear" and not crop and not pad:
+        found = pixels_of(image)
+        if found is not None:
+            return host_resizing.bilinear(found[0], size, 3)
+    return fitted(array_of(image, channels), size, interpolation, crop, pad)
 
 
 def _converted(array, dtype):

@@ -33,6 +33,10 @@ class _Thread:
     """
 
     def __init__(self):
+        self.begin()
+
+    def begin(self):
+        """Have nothing to do, and no thread."""
         self.jobs, self.thread, self.lock, self.unflushed = deque(), None, threading.Lock(), set()
         self.some, self.urgent = threading.Event(), threading.Event()
 
@@ -74,7 +78,7 @@ class _Thread:
 
 THREAD = _Thread()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: THREAD.__init__())     # a child has no thread
+    os.register_at_fork(after_in_child=THREAD.begin)                  # a child has no thread
 
 
 class EventFile:

@@ -9,8 +9,8 @@ from fitloom.ops.kernels.native.library import host_function
 
 _BYTES, _PLACES, _FLOATS = (np.ctypeslib.ndpointer(dtype, flags="C") for dtype in (np.uint8, np.int32, np.float32))
 _COUNT = ctypes.c_int64
-_NATIVE = ("resize_bilinear", _BYTES, _COUNT, _COUNT, _PLACES, _PLACES, _FLOATS, _COUNT, _PLACES, _PLACES, _FLOATS,
-           _COUNT, _FLOATS)
+_NATIVE = ("resize_pixels", _BYTES, _COUNT, _COUNT, _COUNT, _PLACES, _PLACES, _FLOATS, _COUNT, _PLACES, _PLACES,
+           _FLOATS, _COUNT, _FLOATS)
 
 
 @functools.lru_cache(maxsize=256)
@@ -30,20 +30,25 @@ def _between(low, high, share):
     return high
 
 
-def bilinear(array, size) -> np.ndarray:
-    """Return an image (height, width, channels) as float32 of `size`, with half-pixel centers and no antialiasing."""
+def bilinear(array, size, channels=None) -> np.ndarray:
+    """Return an image (height, width, channels) as float32 of `size`, with half-pixel centers and no antialiasing.
+
+    Args:
+        channels: take only so many, the first ones.
+    """
     height, width = size
     if array.shape[:2] == (height, width):
-        return array.astype(np.float32)
+        return array[..., :channels].astype(np.float32)
     # rows first: they are copied whole, and only those that are needed
     top, bottom, down = _weights(array.shape[0], height)
     left, right, across = _weights(array.shape[1], width)
     native = host_function(*_NATIVE) if array.dtype == np.uint8 and array.size else None
     if native is not None:
-        out = np.empty((height, width, array.shape[2]), np.float32)
-        native(np.ascontiguousarray(array), array.shape[1], array.shape[2], top, bottom, down, height, left, right,
-               across, width, out)
+        out = np.empty((height, width, channels or array.shape[2]), np.float32)
+        native(np.ascontiguousarray(array), array.shape[1], array.shape[2], out.shape[2], top, bottom, down, height,
+               left, right, across, width, out)
         return out
+    array = array[..., :channels]
     rows = _between(np.take(array, top, axis=0).astype(np.float32),
                     np.take(array, bottom, axis=0).astype(np.float32), down[:, None, None])
     return _between(np.take(rows, left, axis=1), np.take(rows, right, axis=1), across[None, :, None])

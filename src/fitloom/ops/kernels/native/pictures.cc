@@ -22,11 +22,11 @@ void between_rows(const uint8_t* __restrict top, const uint8_t* __restrict botto
 
 template <int Channels>
 void between_columns(const float* __restrict row, const int32_t* left, const int32_t* right, const float* share,
-                     int64_t width, int64_t channels, float* __restrict out) {
+                     int64_t width, int64_t channels, int64_t pixel, float* __restrict out) {
   const int64_t count = Channels ? Channels : channels;
   for (int64_t x = 0; x < width; x++) {
-    const float* low = row + left[x] * count;
-    const float* high = row + right[x] * count;
+    const float* low = row + left[x] * pixel;
+    const float* high = row + right[x] * pixel;
     for (int64_t c = 0; c < count; c++) out[c] = (high[c] - low[c]) * share[x] + low[c];
     out += count;
   }
@@ -34,21 +34,22 @@ void between_columns(const float* __restrict row, const int32_t* left, const int
 
 }  // namespace
 
-// source (., source_width, channels); top, bottom, down: for each row of the result; left, right, across: each column
-extern "C" __attribute__((visibility("default"))) void fitloom_resize_bilinear(
-    const uint8_t* source, int64_t source_width, int64_t channels, const int32_t* top, const int32_t* bottom,
+// source (., source_width, pixel), of which the first `channels` bytes of each pixel count; top, bottom, down: for each
+// row of the result; left, right, across: for each column
+extern "C" __attribute__((visibility("default"))) void fitloom_resize_pixels(
+    const uint8_t* source, int64_t source_width, int64_t pixel, int64_t channels, const int32_t* top, const int32_t* bottom,
     const float* down, int64_t height, const int32_t* left, const int32_t* right, const float* across, int64_t width,
     float* out) {
-  const int64_t stride = source_width * channels;
+  const int64_t stride = source_width * pixel;
   std::vector<float> row(stride);
   for (int64_t y = 0; y < height; y++) {
     between_rows(source + top[y] * stride, source + bottom[y] * stride, down[y], stride, row.data());
     float* target = out + y * width * channels;
     if (channels == 3)
-      between_columns<3>(row.data(), left, right, across, width, 3, target);
+      between_columns<3>(row.data(), left, right, across, width, 3, pixel, target);
     else if (channels == 1)
-      between_columns<1>(row.data(), left, right, across, width, 1, target);
+      between_columns<1>(row.data(), left, right, across, width, 1, pixel, target);
     else
-      between_columns<0>(row.data(), left, right, across, width, channels, target);
+      between_columns<0>(row.data(), left, right, across, width, channels, pixel, target);
   }
 }
