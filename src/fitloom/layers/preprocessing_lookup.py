@@ -73,7 +73,9 @@ class IndexLookup(BuiltinLayer):
 
     def vocabulary_size(self):
         """Return the size of the table, special tokens included."""
-        return len(self._special()) + len(self._tokens)
+        return len(self._special()) + len(self._tokens) if self._tokens else self._stored_size or len(self._special())
+
+    _stored_size = None     # what a file says before its vocabulary is read
 
     def set_vocabulary(self, vocabulary, idf_weights=None):
         """Set the vocabulary: a list, an array, or the path of a file of one token a line.
@@ -279,7 +281,13 @@ class IndexLookup(BuiltinLayer):
         if isinstance(config.get("vocabulary"), str):
             raise ValueError(f"The configuration of {cls.__name__} names a vocabulary file '{config['vocabulary']}', "
                              "but loading opens no file that a configuration names. Read it yourself and pass a list.")
-        return super().from_config(config)
+        config = dict(config)
+        size = config.pop("vocabulary_size", None)      # Keras writes it, and the vocabulary as an asset of the file
+        if config.get("oov_method") == "floormod" and cls.__name__ == "StringLookup":
+            del config["oov_method"]
+        layer = super().from_config(config)
+        layer.__dict__["_stored_size"] = size
+        return layer
 
 
 class StringLookup(IndexLookup):

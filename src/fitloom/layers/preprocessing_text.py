@@ -198,6 +198,7 @@ class TextVectorization(BuiltinLayer):
     def from_config(cls, config, custom_objects=None, safe_mode=None):
         """Make the layer; functions of the user's need registration. A named vocabulary file is refused."""
         config = dict(config)
+        size = config.pop("vocabulary_size", None)
         if isinstance(config.get("vocabulary"), str):
             raise ValueError(f"The configuration names a vocabulary file '{config['vocabulary']}', but loading opens "
                              "no file that a configuration names. Read it yourself and pass a list.")
@@ -205,4 +206,6 @@ class TextVectorization(BuiltinLayer):
             if isinstance(config.get(name), dict):
                 config[name] = serialization.deserialize_keras_object(
                     config[name], custom_objects=custom_objects, safe_mode=safe_mode)
-        return super().from_config(config)
+        layer = super().from_config(config)
+        layer._lookup_layer.__dict__["_stored_size"] = size
+        return layer
