@@ -181,3 +181,41 @@ def test_damaged_and_foreign_folders(tmp_path):
     (tmp_path / "m" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(tf.errors.DataLossError):
         tf.saved_model.load(tmp_path / "m")
+
+
+def test_the_saved_model_guide(tmp_path):
+    class Custom(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.v = tf.Variable(1.0)
+
+        @tf.function
+        def __call__(self, x):
+            return x * self.v
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
+        def mutate(self, new_v):
+            self.v.assign(new_v)
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float32)])
+        def of_any_rank(self, x):
+            return {"doubled": x * 2.0}
+
+    module = Custom()
+    module(tf.constant(0.0))
+    array = module.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32))
+    with pytest.warns(UserWarning, match="'of_any_rank' is left out"):
+        tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": array})
+    imported = tf.saved_model.load(str(tmp_path / "m"))
+    assert float(imported(tf.constant(3.0))) == 3.0
+    imported.mutate(tf.constant(2.0))
+    assert float(imported(tf.constant(3.0))) == 6.0
+    optimizer = tf.keras.optimizers.SGD(0.05)
+    for _ in range(10):
+        with tf.GradientTape() as tape:
+            loss = (10.0 - imported(tf.constant(2.0))) ** 2
+        variables = tape.watched_variables()
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    assert abs(float(imported.v) - 5.0) < 0.1
+    found = imported.signatures["serving_default"](tf.constant([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(found["output_0"], np.array([1.0, 2.0, 3.0]) * float(imported.v), rtol=1e-6)

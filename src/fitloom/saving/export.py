@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 
 from fitloom.base import nest
 from fitloom.engine import TensorSpec
@@ -260,6 +261,9 @@ def save(obj, export_dir, signatures=None, options=None):
         for path, thing in [("", obj), *((path, thing) for path, thing, _ in objects.walk(root)[1:])]:
             for name, fn in _functions_of(thing):
                 entries = [folder.program(_eager(fn), args, kwargs, name) for args, kwargs in _signatures_of(fn)]
+                if not entries and _inner(fn).input_signature is not None:
+                    warnings.warn(f"The function '{name}' is left out: its input_signature is of unknown rank, and it "
+                                  "has not been called.", stacklevel=2)
                 if entries:
                     folder.manifest["functions"][f"{path}/{name}".lstrip("/")] = entries
         if isinstance(obj, Layer) and obj.built and hasattr(obj, "get_config") and "serve" not in \
@@ -311,8 +315,9 @@ def _eager(fn):
 def _signatures_of(fn):
     """Return (args, kwargs) with TensorSpecs, of the input_signature or of the calls so far."""
     inner = _inner(fn)
-    if getattr(inner, "input_signature", None) is not None:
-        return [(tuple(inner.input_signature), {})]
+    wanted = getattr(inner, "input_signature", None)
+    if wanted is not None and all(s.shape.rank is not None for s in nest.flatten(wanted) if isinstance(s, TensorSpec)):
+        return [(tuple(wanted), {})]
     found = []
     for key, avals in getattr(inner, "_seen", ()):
         block, specs = inner._blocks[key], iter(avals)

@@ -132,7 +132,7 @@ def _describe(args, kwargs):
 
 def _brief(value):
     is_array = hasattr(value, "shape") and hasattr(value, "dtype")
-    return f"{value.dtype}{list(value.shape)}" if is_array else repr(value)[:40]
+    return f"{getattr(value.dtype, 'name', value.dtype)}{list(value.shape)}" if is_array else repr(value)[:40]
 
 
 def _matching(wanted, args, kwargs):
