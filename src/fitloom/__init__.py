@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 # Namespaces: modules or rooms under fitloom/ with the name users know.
 _NAMESPACES = """
-    autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image initializers io
-    keras linalg lookup losses math metrics nest nn ops optimizers profiler ragged random saved_model signal sparse
-    strings summary test tpu train version
+    audio autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image initializers io
+    keras linalg lookup losses math metrics nest nn ops optimizers profiler quantization ragged random saved_model signal sparse
+    strings summary sysconfig test tpu train version
 """.split()
 
 # Root names, by the module they come from.
@@ -66,6 +66,27 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()
 _HOMES |= {"bool": "fitloom.base.dtypes:bool_", "tuple": "fitloom.ops:identity_n"}  # module:name where the names differ
 _VALUES = {"newaxis": None}
 
+# Names of TensorFlow that are not here, and what to use instead.
+_ABSENT = dict.fromkeys(
+    "Graph Session placeholder Operation import_graph_def get_default_graph global_variables_initializer "
+    "RegisterGradient graph_util CriticalSection".split(),
+    "it belongs to TensorFlow 1 graphs. Tensors have values here, and tf.function compiles.") | {
+    "app": "it left TensorFlow with version 2. Use absl.app.",
+    "contrib": "it left TensorFlow with version 2.",
+    "estimator": "estimators left TensorFlow with version 2.16. Use tf.keras.Model and fit.",
+    "feature_column": "it is deprecated. Use Keras' preprocessing layers: Normalization, Discretization, StringLookup, "
+                      "CategoryEncoding, Embedding, HashedCrossing.",
+    "flags": "it left TensorFlow with version 2. Use absl.flags.",
+    "layers": "it left TensorFlow with version 2. Use tf.keras.layers.",
+    "lite": "there is no TensorFlow Lite converter. Export the model with model.export(path), or save it as .keras and "
+            "convert it with TensorFlow.",
+    "mlir": "programs are StableHLO. Use model.export(path), or tf.function(...).get_concrete_function(...).",
+    "queue": "pipelines are tf.data.Dataset.",
+    "raw_ops": "use the operation's public name: tf.*, tf.math.*, tf.nn.*, tf.linalg.*.",
+    "sets": "use tf.unique and tf.reduce_any(x[:, None] == y, axis=1), or Python sets.",
+    "xla": "everything is compiled by XLA here.",
+}
+
 __all__ = sorted([*_HOMES, *_VALUES, *_NAMESPACES])
 
 
@@ -84,6 +105,8 @@ def __getattr__(name: str) -> Any:
             if error.name != f"fitloom.{name}":
                 raise
             raise AttributeError(f"module 'fitloom' has no attribute {name!r}.") from None
+    elif name in _ABSENT:
+        raise AttributeError(f"tf.{name} is not part of Fitloom: {_ABSENT[name]}")
     else:
         import difflib
 

@@ -55,6 +55,11 @@ from fitloom.ops.image import (
     yiq_to_rgb as yiq_to_rgb,
     yuv_to_rgb as yuv_to_rgb,
 )
+from fitloom.ops.image_boxes import (
+    combined_non_max_suppression as combined_non_max_suppression,
+    draw_bounding_boxes as draw_bounding_boxes,
+    non_max_suppression_with_scores as non_max_suppression_with_scores,
+)
 from fitloom.ops.image_measures import (
     crop_and_resize as crop_and_resize,
     image_gradients as image_gradients,

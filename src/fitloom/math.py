@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.math`: mathematics by element, reductions, segments. Names only."""
 
+from fitloom.ops import special as special
 from fitloom.ops import (
     abs as abs,
     accumulate_n as accumulate_n,

@@ -204,6 +204,8 @@ class NumpyIterator(_Base):
             raise StopIteration
         return self._convert([_to_user(c) for c in flat])
 
+    next = __next__
+
 
 class Batches(_Base):
     """An iterator over flat elements packed in structure, NumPy inside and not copied: for training loops.

@@ -80,3 +80,9 @@ def set_inter_op_threads(num_threads):
     if num_threads:
         warnings.warn("XLA runs one program at a time on each device; this setting changes nothing.",
                       stacklevel=2)
+
+
+def build_info():
+    """Return what XLA was built for (`tf.sysconfig.get_build_info`)."""
+    gpu = os.path.exists("/dev/nvidia0")
+    return {"is_cuda_build": gpu, "is_rocm_build": False, "is_tensorrt_build": False, "jax_version": jax.__version__}

@@ -31,6 +31,7 @@ _NAMES = {
 }
 for _class, _aliases in _NAMES.items():
     registry.builtin(_NAMESPACE, *_aliases.split())(_class)
+    globals().update({_alias: _class for _alias in _aliases.split()})   # tf.initializers.glorot_uniform
 
 
 def get(identifier):

@@ -9,7 +9,9 @@ from fitloom.data.pictures import (
 )
 from fitloom.trainer.generators import (
     ImageDataGenerator as ImageDataGenerator,
+    ImageIterator as DirectoryIterator,
     ImageIterator as Iterator,
+    ImageIterator as NumpyArrayIterator,
     random_rotation as random_rotation,
     random_shift as random_shift,
     random_shear as random_shear,

@@ -71,8 +71,10 @@ def randint(
 
 
 def bits(seed: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.uint32) -> jax.Array:
-    """Draw uniformly from all values of an unsigned integer dtype."""
-    return jax.random.bits(_key(seed), tuple(shape), jnp.dtype(dtype))
+    """Draw uniformly from all values of an integer dtype."""
+    wanted = jnp.dtype(dtype)
+    unsigned = jax.random.bits(_key(seed), tuple(shape), jnp.dtype(f"uint{8 * wanted.itemsize}"))
+    return jax.lax.bitcast_convert_type(unsigned, wanted)
 
 
 def bernoulli(

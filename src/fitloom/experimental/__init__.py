@@ -7,3 +7,4 @@ from fitloom.base.dtypes import (
     int4 as int4,
     uint4 as uint4,
 )
+from fitloom.experimental import numpy as numpy
