@@ -67,6 +67,23 @@ def test_an_error_of_the_disk_is_raised_by_the_next_call(tmp_path):
         file.flush(wait=True)
 
 
+def test_a_disk_that_is_full_is_told_and_the_thread_lives(tmp_path, monkeypatch):
+    from fitloom.data.records import TFRecordWriter
+
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    file = EventFile(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(TFRecordWriter, "flush", full)
+        file.scalar("a", 1.0, 0)
+        with pytest.raises(OSError, match="No space left"):
+            file.flush(wait=True)
+    file.scalar("a", 2.0, 1)
+    file.close()
+    assert [float(value) for _, value in read(tmp_path)["a"]] == [1.0, 2.0]
+
+
 def test_refuses_what_is_no_image(tmp_path):
     with pytest.raises(ValueError, match="received \\(2, 2\\)"):
         EventFile(tmp_path).image("i", np.zeros((2, 2)), 0)

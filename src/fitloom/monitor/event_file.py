@@ -37,7 +37,7 @@ class _Thread:
 
     def begin(self):
         """Have nothing to do, and no thread."""
-        self.jobs, self.thread, self.lock, self.unflushed = deque(), None, threading.Lock(), set()
+        self.jobs, self.thread, self.lock, self.unflushed, self.drained = deque(), None, threading.Lock(), set(), []
         self.some, self.urgent = threading.Event(), threading.Event()
 
     def submit(self, job):
@@ -63,13 +63,15 @@ class _Thread:
             while self.jobs:
                 self.jobs.popleft()()
             while self.unflushed:
-                self.unflushed.pop().flush()
+                self.unflushed.pop()()
+            while self.drained:
+                self.drained.pop().set()
 
     def drain(self, seconds=60.0):
         """Wait until everything submitted so far is done and on the disk."""
         if self.thread is not None and self.thread.is_alive():
             done = threading.Event()
-            self.submit(lambda: self.submit(done.set))          # the second time round: after the flush
+            self.submit(lambda: self.drained.append(done))
             while not done.is_set() and seconds > 0:
                 self.urgent.set()
                 done.wait(0.01)
@@ -97,6 +99,7 @@ class EventFile:
         self.log_dir, self.suffix, self.path = str(log_dir), suffix, None
         self._writer = self._error = None
         self.closed = False
+        self._flush = self._guarded(lambda: self._writer is not None and self._writer.flush())
 
     # -- the thread's side
 
@@ -111,7 +114,7 @@ class EventFile:
             self._writer.write(Event(wall_time=time.time(), file_version="brain.Event:2",
                                      source_metadata=SourceMetadata(writer="fitloom")).SerializeToString())
         self._writer.write(event if isinstance(event, bytes) else event.SerializeToString())
-        THREAD.unflushed.add(self._writer)
+        THREAD.unflushed.add(self._flush)
 
     def _guarded(self, work):
         def job():
@@ -245,7 +248,6 @@ class EventFile:
         """Write everything and close the file; a later record begins another file."""
         def work():
             if self._writer is not None:
-                THREAD.unflushed.discard(self._writer)
                 self._writer.close()
                 self._writer = None
         THREAD.submit(self._guarded(work))
