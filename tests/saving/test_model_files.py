@@ -412,3 +412,21 @@ def test_the_file_editor(tmp_path, capsys):
     editor.resave_weights(tmp_path / "e.weights.h5")
     model.load_weights(tmp_path / "e.weights.h5")
     assert (model.layers[0].bias.numpy() == 4).all()
+
+
+@pytest.mark.parametrize("name", ["w.h5", "w.weights.h5"])
+def test_weights_of_keras_2(tmp_path, rng, name):
+    """Layers listed at the root, as in the files of tf.keras.applications."""
+    arrays = {"first": [rng.normal(size=(4, 3)), rng.normal(size=3)], "flat": [],
+              "last": [rng.normal(size=(3, 1)), rng.normal(size=1)]}
+    with h5py.File(tmp_path / name, "w") as file:
+        file.attrs["layer_names"] = [key.encode() for key in arrays]
+        for layer, values in arrays.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/{kind}:0".encode() for kind, _ in zip(("kernel", "bias"), values)]
+            for kind, value in zip(("kernel", "bias"), values):
+                group[f"{layer}/{kind}:0"] = value.astype("float32")
+    model = small()
+    model.load_weights(tmp_path / name)
+    for found, expected in zip(model.get_weights(), arrays["first"] + arrays["last"]):
+        np.testing.assert_array_equal(found, expected.astype("float32"))

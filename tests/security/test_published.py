@@ -319,7 +319,7 @@ def test_texts_that_ask_for_gigabytes(tmp_path):
         content[at + 16 * k:at + 16 * k + 16] = content[at:at + 16]
     path.write_bytes(content)
     before = memory()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="longer than the file"):
         load(path)
     assert memory() - before < 100 * 2**20
 
@@ -363,3 +363,12 @@ def test_byte_code_of_the_caller_loads_when_said(tmp_path):
         with pytest.raises(ValueError, match="safe_mode=False"):
             load(tmp_path / name)
         assert load(tmp_path / name, safe_mode=False).predict(np.ones((1, 3)), verbose=0)[0, 0] == 2
+
+
+def test_byte_code_of_the_caller_loads_when_enabled(tmp_path):
+    tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Lambda(lambda x: x * 2.0)]).save(tmp_path / "m.keras")
+    with serialization.SafeModeScope(None):
+        tf.keras.config.enable_unsafe_deserialization()
+        assert load(tmp_path / "m.keras").predict(np.ones((1, 3)), verbose=0)[0, 0] == 2
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        load(tmp_path / "m.keras")

@@ -153,11 +153,10 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False, objects_to
     if unknown:
         raise ValueError(f"Invalid keyword arguments: {unknown}")
     path = _existing(filepath)
-    is_legacy = path.endswith(_LEGACY) and not path.endswith(".weights.h5")
     if not path.endswith((".keras", ".safetensors", *_LEGACY)):
         raise ValueError(f"File format not supported: filepath={path}. Weights are read from `.weights.h5`, `.keras` "
                          "and `.h5` files.")
-    if by_name and not is_legacy:
+    if by_name and path.endswith((".keras", ".weights.h5")):
         raise ValueError(f"`by_name` only supports loading legacy '.h5' or '.hdf5' files. Received: {path}")
     if not model.built:
         raise ValueError("You are loading weights into a model that has not yet been built. Try building the model "
@@ -172,7 +171,8 @@ def load_weights(model, filepath, skip_mismatch=False, by_name=False, objects_to
                 weights.load(model, reader, skip_mismatch, objects_to_skip or (), opened.check_altered)
             return
         with hdf5.Reader(stream, f"'{path}'") as reader:
-            if is_legacy and not ("vars" in reader.groups or "layers" in reader.groups):
+            # Keras 2 gave this form to .weights.h5 files, too
+            if "model_weights" in reader.groups or reader.names("", "layer_names") is not None:
                 legacy.load_weights(model, reader, by_name, skip_mismatch)
             else:
                 weights.load(model, reader, skip_mismatch, objects_to_skip or (), reader.check_altered)
@@ -221,7 +221,7 @@ def _load_keras(stream, label, custom_objects, compile, safe_mode):
         config["compile_config"] = None
     with hdf5.Reader(opened.weights(), f"{label}, member {archive.WEIGHTS}") as reader:
         with building(safe_mode, custom_objects, reader):
-            model = serialization.deserialize_keras_object(config, custom_objects, safe_mode=safe_mode)
+            model = serialization.deserialize_keras_object(config, custom_objects)
         if not hasattr(model, "load_own_variables") or not hasattr(model, "layers"):
             raise ValueError(f"{label} describes no model, but {type(model).__name__}.")
         _load_assets(model, opened)
@@ -238,6 +238,8 @@ def building(safe_mode, custom_objects, reader):
     """
     # the weights, an optimizer's state that is not in the file, and metrics
     limit = 4 * reader.declared_bytes + _SLACK_BYTES
+    said = serialization.in_safe_mode()         # by enable_unsafe_deserialization(), or by a load around this one
+    safe_mode = safe_mode if said is None else said
     with serialization.SafeModeScope(safe_mode), serialization.ObjectSharingScope(), \
             registry.custom_object_scope(custom_objects), engine.allocation_limit(
                 limit, f"{reader.label} holds {reader.declared_bytes} bytes of arrays: the configuration does not "
