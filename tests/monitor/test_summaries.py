@@ -182,3 +182,11 @@ def test_profile(tmp_path):
     assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
     with pytest.raises(tf.errors.UnavailableError):
         profiler.stop()
+
+
+def test_profile_of_fit(tmp_path):
+    model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((8, 3), "float32")
+    history = model.fit(x, x[:, :1], epochs=3, verbose=0, profile=tmp_path / "profile")
+    assert len(history.epoch) == 3 and len(list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))) == 1

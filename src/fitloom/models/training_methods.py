@@ -37,7 +37,7 @@ class TrainingMethods(Layer):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
             validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
             steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
-            checkpoint_dir=None, save_freq="epoch", nan=None):
+            checkpoint_dir=None, save_freq="epoch", nan=None, profile=None):
         """Train the model; see `fitloom.trainer.fit` for the arguments.
 
         Returns:
@@ -48,7 +48,7 @@ class TrainingMethods(Layer):
                            class_weight=class_weight, sample_weight=sample_weight, initial_epoch=initial_epoch,
                            steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
                            validation_batch_size=validation_batch_size, validation_freq=validation_freq, resume=resume,
-                           checkpoint_dir=checkpoint_dir, save_freq=save_freq, nan=nan)
+                           checkpoint_dir=checkpoint_dir, save_freq=save_freq, nan=nan, profile=profile)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
                  return_dict=False, **kwargs):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop, the only one: fit, evaluate and predict."""
+import contextlib
+
 import numpy as np
 
 from fitloom import engine
@@ -9,6 +11,7 @@ from fitloom.callbacks.logs import Logs
 from fitloom.callbacks.run import Run
 from fitloom.distribute.inputs import check_agreement
 from fitloom.distribute.strategy import is_chief, under_strategy
+from fitloom.monitor import profiling
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
 from fitloom.trainer.nan_guard import guard_for
@@ -37,7 +40,7 @@ def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, kee
 def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
         validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
         steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
-        checkpoint_dir=None, save_freq="epoch", nan=None):
+        checkpoint_dir=None, save_freq="epoch", nan=None, profile=None):
     """Train a model for a number of epochs; see `Model.fit`. Returns the History.
 
     Args:
@@ -49,6 +52,8 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         nan: what to do with a step after which the loss or a weight is not finite; it is undone. 'raise' ends with
             an error, 'stop' ends quietly, 'skip' goes on, 'diagnose' ends with an error that names the layer, the
             operation and the samples. None trains on.
+        profile: folder for a profile of one epoch (the second, if there are two), for TensorBoard's profile plugin or
+            Perfetto.
     """
     require_compiled(model, "fit")
     validation.check_fit_arguments(epochs, initial_epoch, batch_size, steps_per_epoch, validation_split,
@@ -85,12 +90,15 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
             program = program_for(model, "train")
             if guard is not None:
                 guard.begin_epoch(epoch, 0 if resume is None else resume.step)
-            logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
-                             lambda: model.stop_training or (guard is not None and guard.bad_step()), resume=resume)
-            source.finish_epoch()
-            if guard is not None:
-                guard.end_epoch(nan)
-            logs = dict(logs)                                   # device to host: once an epoch
+            # the first epoch compiles: the second one shows where the time goes
+            profiled = profile is not None and epoch == max(initial_epoch, min(initial_epoch + 1, epochs - 1))
+            with profiling.Profile(profile) if profiled else contextlib.nullcontext():
+                logs = run_epoch("train", program, source, callbacks, model.steps_per_execution,
+                                 lambda: model.stop_training or (guard is not None and guard.bad_step()), resume=resume)
+                source.finish_epoch()
+                if guard is not None:
+                    guard.end_epoch(nan)
+                logs = dict(logs)                               # device to host: once an epoch
             if held_back is not None and _due(epoch, validation_freq):
                 results = evaluate(model, held_back, callbacks=callbacks, return_dict=True)
                 logs.update({"val_" + name: value for name, value in results.items()})
