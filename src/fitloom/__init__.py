@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 # Namespaces: modules or rooms under fitloom/ with the name users know.
 _NAMESPACES = """
-    audio autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image initializers io
-    keras linalg lookup losses math metrics nest nn ops optimizers profiler quantization ragged random saved_model signal sparse
-    strings summary sysconfig test tpu train version
+    audio autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image
+    initializers io keras linalg lookup losses math metrics nest nn ops optimizers profiler quantization
+    ragged random saved_model signal sparse strings summary sysconfig test tpu train version
 """.split()
 
 # Root names, by the module they come from.
