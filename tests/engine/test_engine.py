@@ -11,7 +11,7 @@ import pytest
 
 import fitloom as tf
 from fitloom import engine
-from fitloom.engine import STATISTICS
+from fitloom.engine import STATISTICS, trace
 from fitloom.engine.context import CONTEXT
 
 
@@ -231,3 +231,34 @@ def test_a_variable_has_its_operators_whatever_was_touched_first():
     for name in ("tf.Variable", "tf.keras.Variable", "tf.Module"):
         code = f"import fitloom as tf; v = {name}(2.0) if 'Var' in '{name}' else tf.Variable(2.0); print(float(v * 3.0))"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "6.0\n"
+
+
+def test_a_trace_without_end_runs_operation_by_operation_and_says_so():
+    trace.TRIE.said.clear()
+    v = tf.Variable(1.0)
+    with pytest.warns(UserWarning, match=r"250 operations were recorded .*test_engine\.py:\d+.*run one at a time"):
+        with tf.GradientTape() as tape:
+            y = v * 1.0
+            for _ in range(5000):
+                y = y * 0.9999 + v * 0.0001
+        gradient = tape.gradient(y, v)
+    np.testing.assert_allclose(float(gradient), 1.0, rtol=1e-3)
+    with tf.GradientTape() as tape:                       # said once
+        for _ in range(300):
+            y = y * 0.5
+
+
+def test_a_loop_that_changes_its_shapes_says_so_once():
+    trace.TRIE.said.clear()
+    with pytest.warns(UserWarning, match=r"compiled 32 times.*Pad batches") as caught:
+        for i in range(40):
+            float(tf.reduce_sum(tf.ones(i + 1) * 2.0))
+    assert len(caught) == 1
+
+
+def test_programs_that_are_remembered_are_bounded(monkeypatch):
+    monkeypatch.setattr(trace, "MOST_PROGRAMS", 5)
+    trace.TRIE.said |= {"Pad batches to a few sizes; each new shape costs a compilation."}
+    for i in range(12):
+        float(tf.reduce_sum(tf.ones(i + 50) * 2.0))
+    assert trace.TRIE.programs <= 6

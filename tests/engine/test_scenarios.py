@@ -12,6 +12,7 @@ from fitloom.engine.context import CONTEXT
 EXPECTED = json.loads(scenarios.GOLDEN.read_text())
 
 
+@pytest.mark.filterwarnings("ignore:250 operations were recorded")
 @pytest.mark.parametrize("title, run, most_programs", scenarios.SCENARIOS, ids=[s[0] for s in scenarios.SCENARIOS])
 def test_scenario(title, run, most_programs):
     names = scenarios.Names(tf)

@@ -250,3 +250,20 @@ def test_pending_work_that_tracing_runs_does_not_disturb_the_call():
     losses = [float(step(tf.ones((4, 3)))) for _ in range(3)]
     assert losses == sorted(losses, reverse=True)
     np.testing.assert_allclose(float(total.result()), (2.0 + sum(losses)) / 4, rtol=1e-6)
+
+
+def test_exception_of_a_python_function_in_a_program_keeps_its_type():
+    v = tf.Variable(1.0)
+
+    def host(x):
+        raise KeyError("mine")
+
+    @tf.function
+    def f(x):
+        v.assign_add(1.0)
+        return tf.numpy_function(host, [x], tf.TensorSpec([], tf.float32)) + v
+
+    with pytest.raises(KeyError, match="mine") as caught:
+        f(tf.constant(1.0)).numpy()
+    assert any("test_function.py" in note for note in caught.value.__notes__)
+    assert float(v) == 1.0

@@ -205,7 +205,8 @@ class GradientTape:
     def _replay(self, target, sources):
         """The same call at the same node as before: the same instruction, with nothing looked up."""
         trace = self.trace
-        if self.consumed or trace is None or trace.inline or trace is not CONTEXT.trace or target.__class__ is not Tensor:
+        if self.consumed or trace is None or trace.inline or trace is not CONTEXT.trace \
+                or target.__class__ is not Tensor:
             return None
         found = trace.node.gradients
         if found is None:

@@ -62,6 +62,8 @@ def record(operation, inputs, attributes=()):
     if SETTINGS.eager or CONTEXT.eager:
         return _run_now(operation, inputs, attributes)
     with LOCK:
+        if trace.eager and not trace.inline and trace.ends_here():
+            trace.flush()
         if trace.closed:
             trace = CONTEXT.trace
             if trace.closed:

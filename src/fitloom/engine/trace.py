@@ -5,6 +5,7 @@ A trace is a path in a trie of entries, so "the same loop body again" is found b
 trie node, the live results and the storage layout select one compiled program (program.py).
 """
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, repack
 from fitloom.engine.tensor import Tensor, pending
 
 CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
+ALIKE = 32             # programs of the same operations and lines after which a loop is said to change its shapes
+MOST_PROGRAMS = 2_000  # compiled programs after which everything remembered is dropped
 MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 
@@ -55,6 +58,7 @@ class Node:
 
 class _Trie:
     root, count = Node(None, None, 0, None), 0
+    programs, alike, said = 0, {}, set()       # compiled; how many have the same operations and lines; warnings given
 
 
 TRIE = _Trie()
@@ -63,7 +67,15 @@ TRIE = _Trie()
 def forget_programs():
     """Drop every remembered trace and program (`clear_session`)."""
     with LOCK:
-        TRIE.root, TRIE.count = Node(None, None, 0, None), 0
+        TRIE.root, TRIE.count, TRIE.programs, TRIE.alike = Node(None, None, 0, None), 0, 0, {}
+
+
+def say_once(message):
+    """Warn the first time something of this kind happens (the kind is the message's last sentence)."""
+    kind = message.rsplit(". ", 1)[-1]
+    if kind not in TRIE.said:
+        TRIE.said.add(kind)
+        warnings.warn(message, stacklevel=3)
 
 
 def forget_instruction(instruction):
@@ -240,6 +252,9 @@ class Trace:
             results.append(pending(self, start + q, outputs[q]))
         self.outs += results
         if following.depth >= CAP:
+            say_once(f"{CAP} operations were recorded before a value was needed (the last at {following.line}), too "
+                     "many for one program: these and the next run one at a time. A layer, a model or a tf.function "
+                     "counts as one operation; for a long loop use tf.function with tf.range, tf.scan or tf.while_loop.")
             self.go_eager()
         return results
 
@@ -262,6 +277,10 @@ class Trace:
             results.append(tensor)
         self.outs += results
         return results
+
+    def ends_here(self):
+        """Whether a trace that runs operation by operation can be left: no tape needs it, and it keeps many values."""
+        return len(self.more) >= 32 and not self.nested and not self.live_tapes()
 
     def write(self, variables, start, stores, slots=None):
         """Give variables the versions start, start + 1, ..."""
@@ -376,7 +395,8 @@ class Trace:
                 alive = [t for t in self.outs if _references(t) > _UNSEEN and t._value is None]
                 if alive or dirty:
                     self._program(tuple([t.slot for t in alive]), keep, ledger)(self, alive, dirty)
-        except BaseException:                     # nothing was written: variables keep their old values
+        except BaseException as error:            # nothing was written: variables keep their old values
+            error.add_note(self._recorded_at())
             for store in dirty:
                 store.writer = None
             self.tapes, keep = (), False
@@ -403,11 +423,30 @@ class Trace:
                     placement)
             program = node.programs.get(full)
             if program is None:
+                self._count_program()
                 program = node.programs[full] = Program(self, live, keep, placement)
             if ledger is not None:
                 node.ready[key] = program
                 self.settle(ledger)
         return program
+
+    def _recorded_at(self):
+        """Say which lines recorded the program that has failed."""
+        lines = list(dict.fromkeys(line for line in self.node.lines() if line))
+        return f"While running what was recorded at {', '.join(lines[:8])}{' and later' if len(lines) > 8 else ''}."
+
+    def _count_program(self):
+        """Notice a loop that compiles again and again because its shapes change, and say so once."""
+        TRIE.programs += 1
+        if TRIE.programs > MOST_PROGRAMS:
+            forget_programs()
+        names = tuple([(e[0].name, line) for e, line in zip(self.node.entries(), self.node.lines())])
+        count = TRIE.alike[names] = TRIE.alike.get(names, 0) + 1
+        if count == ALIKE and names:
+            inputs = self.node.entries()[0][0].inputs
+            say_once(f"The {len(names)} operations from {names[0][1]} to {names[-1][1]} were compiled {ALIKE} times, "
+                     f"each time for other shapes or other results that are read (the first operation's inputs are now "
+                     f"{', '.join(map(str, inputs))}). Pad batches to a few sizes; each new shape costs a compilation.")
 
     def close(self):
         """Forget everything: the values are where they belong."""

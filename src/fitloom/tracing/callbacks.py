@@ -8,6 +8,7 @@ import numpy as np
 
 from fitloom.base import dtypes, nest
 from fitloom.base.errors import ValueNotKnownError
+from fitloom.engine.checking import CHECKS, user_line
 from fitloom.engine.context import CONTEXT
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor
@@ -63,12 +64,19 @@ def _from_program(call, inp, Tout):
             "dtype) to have them compiled.")
     specs = [jax.ShapeDtypeStruct(tuple(w.shape), dtypes.numpy_dtype(w.dtype)) for w in wanted]
 
+    line = user_line()
+    CHECKS.made += 1
+
     def on_host(*arrays):
         before, CONTEXT.trace = CONTEXT.trace, _closed()
         try:
             result = call([np.asarray(a) for a in arrays])
             results = list(result) if isinstance(result, (list, tuple)) else [] if not specs else [result]
             return [np.asarray(r, s.dtype).reshape(s.shape) for r, s in zip(results, specs)]
+        except Exception as error:            # raised as it is where the program's results are asked for
+            error.add_note(f"Raised by the Python function that was called at {line}.")
+            CHECKS.failed.append(error)
+            return [np.zeros(s.shape, s.dtype) for s in specs]
         finally:
             CONTEXT.trace = before
 
