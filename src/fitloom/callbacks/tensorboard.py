@@ -136,7 +136,7 @@ class TensorBoard(Callback):
             self._write_graph()
         rate = learning_rate(self.model)
         if "learning_rate" not in logs and self.model.optimizer is not None:
-            logs["learning_rate"] = float(rate)
+            logs["learning_rate"] = float(rate.numpy() if hasattr(rate, "numpy") else rate)  # no program is run for it
         if self.write_steps_per_second:
             elapsed = max(time.perf_counter() - self._epoch_start, 1e-9)
             logs["steps_per_second"] = (self._step - self._epoch_first) / elapsed
