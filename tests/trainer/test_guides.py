@@ -270,3 +270,33 @@ def test_mixed_precision(policy):
         keras.mixed_precision.set_global_policy("float32")
     assert history[-1] < history[0] and model.layers[0].kernel.dtype == "float32"
     assert ("LossScale" in type(model.optimizer).__name__) == (policy == "mixed_float16")
+
+
+def test_a_compiled_train_step_builds_what_it_needs_inside_fit():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.gru = layers.GRU(3, return_sequences=True, return_state=True)
+            self.dense = layers.Dense(3)
+
+        def call(self, x, training=False):
+            x, _ = self.gru(x, initial_state=self.gru.get_initial_state(tf.shape(x)[0]))
+            return self.dense(x)
+
+        @tf.function
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.loss(y, self(x, training=True))
+            variables = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+            return {"loss": loss}
+
+    x, y = np.ones((8, 4, 2), np.float32), np.ones((8, 4, 3), np.float32)
+    for built in (False, True):
+        model = Model()
+        model.compile(keras.optimizers.Adam(), keras.losses.MeanSquaredError())
+        if built:
+            model(x)
+        losses = model.fit(x, y, batch_size=4, epochs=3, verbose=0).history["loss"]
+        assert losses[2] < losses[0]

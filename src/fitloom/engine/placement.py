@@ -86,6 +86,16 @@ def placement_of(stores):
     return None
 
 
+def readable(array):
+    """Return an array whose whole value this process has; in a cluster all processes must ask for one that is split."""
+    if Placement.cluster is None or not isinstance(array, jax.Array) or array.is_fully_addressable \
+            or array.is_fully_replicated:
+        return array
+    placement = Placement.cluster
+    with jax.ensure_compile_time_eval():
+        return placement.put(array, placement.whole)
+
+
 def spans_processes(arrays):
     """Whether one of these arrays has parts in other processes."""
     return any(isinstance(a, jax.Array) and not a.is_fully_addressable for a in arrays)

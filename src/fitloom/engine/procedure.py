@@ -144,7 +144,7 @@ class Procedure(Op):
             invars.append(graph.invars[0])
         graph = graph.replace(eqns=[e for e in graph.eqns if e.primitive is not _NEEDED], invars=invars,
                               constvars=graph.constvars + [places[id(x)] for x in constants])
-        return jax.extend.core.ClosedJaxpr(graph, list(closed.consts) + [jnp.asarray(x.array) for x in constants])
+        return jax.extend.core.ClosedJaxpr(graph, [_literal(c) for c in (*closed.consts, *[x.array for x in constants])])
 
     def _run_body(self, trace, arrays, keywords, layout):
         """Run the body on arrays inside `trace`; fill in the layout of its results; return result arrays."""
@@ -406,6 +406,14 @@ class Block(Procedure):
         for variable, array in zip(layout.written, outputs[instruction.results:]):
             trace.assign(variable, array)
         return _assemble(layout, [Tensor(a) for a in outputs[:instruction.results]])
+
+
+def _literal(constant):
+    """A concrete constant as a NumPy array: jax arrays become hidden arguments, which a jit inside a jit mislays."""
+    if isinstance(constant, jax.core.Tracer) or not isinstance(constant, jax.Array) \
+            or not constant.is_fully_addressable or jax.dtypes.issubdtype(constant.dtype, jax.dtypes.extended):
+        return constant
+    return np.asarray(constant)
 
 
 def _with_parents(trace):

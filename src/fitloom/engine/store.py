@@ -110,7 +110,8 @@ def pack(variables, limit_bytes=16384, most=32):
         small = [v for v in variables if v.aval.nbytes <= limit_bytes and v.store.layout is None
                  and v.store.placement is variables[0].store.placement
                  and (v.store.placement is None or v.store.sharding == v.store.placement.whole)
-                 and v.aval.dtype == np.float32 and not v.pinned and not any(v.store in o for o in opened)]
+                 and v.aval.dtype == np.float32 and not v.pinned and not any(v.store in o for o in opened)
+                 and not getattr(v.store.writer, "running", False)]
         if not 2 <= len(small) <= most:
             return
         arrays = [np.asarray(v.store.current()) for v in small]

@@ -7,6 +7,7 @@ from fitloom.base.dtypes import as_dtype
 from fitloom.base.errors import OperatorNotAllowedInGraphError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine.avals import aval_of
+from fitloom.engine.placement import readable
 from fitloom.engine.store import PackedResults
 
 
@@ -79,7 +80,7 @@ class Tensor:
             raise NotImplementedError(
                 "numpy() needs a value, but this tensor is inside a compiled function (tf.function, or fit's step) "
                 "where values are not known yet. Use tf operations on it, or compile(run_eagerly=True).")
-        host = np.array(array)
+        host = np.array(readable(array))
         return host[()] if host.ndim == 0 else host
 
     def eval(self, *_, **__):
@@ -127,7 +128,7 @@ class Tensor:
         array = self.array
         if isinstance(array, jax.core.Tracer):
             self.numpy()                                     # raises with the explanation
-        host = np.asarray(array)
+        host = np.asarray(readable(array))
         if dtype is not None and host.dtype != dtype:
             return host.astype(dtype)
         # jax gives out a view of its own buffer: a user who writes into it must not change the tensor

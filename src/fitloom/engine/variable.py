@@ -11,6 +11,7 @@ from fitloom.engine.allocation import charge
 from fitloom.engine.avals import aval_of
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.instruction import Instruction, Op
+from fitloom.engine.placement import readable
 from fitloom.engine.recording import convert_to_tensor, host_array, op
 from fitloom.engine.store import LAYOUT, Store
 from fitloom.engine.tensor import Reference, Tensor, describe, device_name
@@ -128,7 +129,7 @@ class Variable:
         if CONTEXT.trace.inline:
             return Tensor(self.array).numpy()
         with LOCK:
-            return np.array(self.store.member(self.index))
+            return np.array(readable(self.store.member(self.index)))
 
     def __array__(self, dtype=None, copy=None):
         host = self.numpy()
