@@ -144,7 +144,8 @@ class Procedure(Op):
             invars.append(graph.invars[0])
         graph = graph.replace(eqns=[e for e in graph.eqns if e.primitive is not _NEEDED], invars=invars,
                               constvars=graph.constvars + [places[id(x)] for x in constants])
-        return jax.extend.core.ClosedJaxpr(graph, [_literal(c) for c in (*closed.consts, *[x.array for x in constants])])
+        values = [*closed.consts, *[x.array for x in constants]]
+        return jax.extend.core.ClosedJaxpr(graph, [_literal(c) for c in values])
 
     def _run_body(self, trace, arrays, keywords, layout):
         """Run the body on arrays inside `trace`; fill in the layout of its results; return result arrays."""
