@@ -244,7 +244,8 @@ class ArraySource:
         leaves = [leaf for leaf in nest.flatten(self.arrays) if leaf is not None]
         total = 0
         for leaf in leaves:
-            total = zlib.crc32(np.ascontiguousarray(leaf[some]).tobytes(), total)
+            rows = leaf[some]
+            total = zlib.crc32(repr(rows.tolist()).encode() if rows.dtype.kind in "OUS" else rows.tobytes(), total)
         return {"rows": self.rows, "arrays": ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves),
                 "content": total, "batch size": self.full_batch, "steps per epoch": self.asked,
                 "shuffle": str(self.shuffle)}
