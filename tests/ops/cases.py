@@ -207,3 +207,29 @@ CASES += [("strings.lower", (S,), {}), ("strings.upper", (S,), {}), ("strings.le
           ("strings.regex_replace", (S, "[a-z]", "<\\0>"), {}), ("strings.regex_full_match", (S, ".*c"), {}), ("strings.strip", (np.array([" a "], object),), {}),
           ("strings.to_number", (np.array(["1", "-2.5e1"], object),), {}), ("strings.as_string", (V,), {}), ("strings.as_string", (I,), {}),
           ("strings.as_string", (B,), {}), ("strings.as_string", (V,), {"precision": 2})]
+
+# what came later: names and forms of operations above, more spectra, volumes
+VOLUME = (np.arange(1 * 3 * 4 * 3 * 2, dtype=np.float32).reshape(1, 3, 4, 3, 2) * 5 % 7) / 7
+KERNEL3 = (np.arange(2 * 2 * 2 * 2 * 3, dtype=np.float32).reshape(2, 2, 2, 2, 3) * 3 % 5 - 2) / 5
+ROW = IMAGE[:, 0]
+KERNEL1 = KERNEL[0]
+CASES += [("math.acosh", (P + 1,), {}), ("math.erfcinv", (P / 4,), {}), ("math.igammac", (P, P + 0.5), {}),
+          ("math.is_non_decreasing", (T,), {}), ("math.is_strictly_increasing", (V,), {}),
+          ("math.accumulate_n", ([X, Y, P],), {}), ("realdiv", (X, P), {}),
+          ("identity_n", ([X, Y],), {}), ("ensure_shape", (X, [None, 3]), {}), ("shape_n", ([X, V],), {}),
+          ("histogram_fixed_width_bins", (X, [-1.0, 3.0]), {"nbins": 4}),
+          ("nn.normalize_moments", (np.array(4.0, np.float32), X[0], P[0] * 9, None), {}),
+          ("nn.conv3d", (VOLUME, KERNEL3, [1, 1, 1, 1, 1], "SAME"), {}),
+          ("nn.conv3d", (VOLUME, KERNEL3, [1, 1, 2, 1, 1], "VALID"), {}),
+          ("nn.atrous_conv2d", (IMAGE, KERNEL, 2, "SAME"), {}),
+          ("nn.convolution", (IMAGE, KERNEL), {"strides": 2, "padding": "SAME"}),
+          ("nn.convolution", (ROW, KERNEL1), {"padding": "VALID"}),
+          ("nn.conv1d_transpose", (np.repeat(ROW, 2, 2)[..., :3], KERNEL1, [2, 8, 2], 2), {}),
+          ("nn.pool", (IMAGE, [2, 2], "MAX"), {"strides": [2, 2]}), ("nn.pool", (IMAGE, [2, 2], "AVG"), {"padding": "SAME"}),
+          ("image.yiq_to_rgb", (RGB,), {}), ("image.image_gradients", (IMAGE,), {}),
+          ("signal.ifft", (Z,), {}), ("signal.fft2d", (np.outer(Z, Z).astype(np.complex64),), {}),
+          ("signal.ifft2d", (np.outer(Z, Z).astype(np.complex64),), {}), ("signal.rfft2d", (X,), {}),
+          ("signal.irfft2d", (np.outer(Z, Z).astype(np.complex64),), {}), ("signal.rfft3d", (M3,), {}),
+          ("signal.fft3d", (M3.astype(np.complex64),), {}), ("signal.ifft3d", (M3.astype(np.complex64),), {}),
+          ("signal.fftshift", (X,), {}), ("signal.ifftshift", (X,), {"axes": 1}), ("signal.idct", (X,), {}),
+          ("signal.kaiser_window", (6,), {}), ("signal.vorbis_window", (6,), {})]

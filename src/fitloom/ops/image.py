@@ -368,6 +368,7 @@ def _colours(x, *, matrix):
 
 
 _YIQ = ((0.299, 0.59590059, 0.2115), (0.587, -0.27455667, -0.52273617), (0.114, -0.32134392, 0.31119955))
+_YIQ_TO_RGB = ((1.0, 1.0, 1.0), (0.95598634, -0.27201283, -1.10674021), (0.6208248, -0.64720424, 1.70423049))
 _YUV = ((0.299, -0.14714119, 0.61497538), (0.587, -0.28886916, -0.51496512), (0.114, 0.43601035, -0.10001026))
 
 
@@ -381,8 +382,8 @@ def rgb_to_yiq(images):
 
 
 def yiq_to_rgb(images):
-    """Undo `rgb_to_yiq`."""
-    return _colours(tensor(images), matrix=_matrix(np.linalg.inv(_YIQ)))
+    """Undo `rgb_to_yiq` (up to the four digits of the standard's matrices)."""
+    return _colours(tensor(images), matrix=_matrix(_YIQ_TO_RGB))
 
 
 def rgb_to_yuv(images):
