@@ -121,6 +121,8 @@ def test_data_in_parts(tmp_path):
         assert workers.result(0) == workers.result(1)
         found = workers.result(0)
     assert found["files"] == sorted(range(24)) and found["own"] == sorted(range(20))
+    assert np.isfinite(found["losses"]).all() and found["losses"][1] < found["losses"][0]
+    assert found["predicted"] == [37, 3]
     assert found["each"] == [0.0, 1.0, 100.0, 101.0]
 
 
