@@ -45,6 +45,7 @@ from fitloom.engine import (
     set_random_seed as set_random_seed,
 )
 from fitloom.layers.graph import get_source_inputs as get_source_inputs
+from fitloom.models.feature_space import FeatureSpace as FeatureSpace
 from fitloom.models.plotting import model_to_dot as model_to_dot, plot_model as plot_model
 from fitloom.trainer import (
     PyDataset as PyDataset,

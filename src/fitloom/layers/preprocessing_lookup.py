@@ -25,6 +25,7 @@ class IndexLookup(BuiltinLayer):
     def _prepare(self, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                  output_mode, sparse, pad_to_max_tokens):
         modes = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+        output_mode = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(output_mode, output_mode)   # Keras 2's names
         if output_mode not in modes:
             raise ValueError(f"Invalid value for argument `output_mode`. Expected one of {modes}. "
                              f"Received: output_mode={output_mode}")
