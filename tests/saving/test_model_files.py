@@ -430,3 +430,26 @@ def test_weights_of_keras_2(tmp_path, rng, name):
     model.load_weights(tmp_path / name)
     for found, expected in zip(model.get_weights(), arrays["first"] + arrays["last"]):
         np.testing.assert_array_equal(found, expected.astype("float32"))
+
+
+def test_what_was_computed_before_loading_stays(tmp_path, rng):
+    """Work that is recorded and not run yet reads the values of its time; so does a tape."""
+    x, y = data(rng)
+    model = small()
+    model.optimizer.build(model.trainable_variables)
+    model.save_weights(tmp_path / "m.weights.h5")
+    model.fit(x, y, verbose=0)
+    kernel, bias = model.layers[0].kernel.numpy(), model.layers[1].bias.numpy()
+    later = model.layers[0].kernel * 1.0
+    small_one = model.layers[1].bias + 0.0
+    model.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(later.numpy(), kernel)
+    np.testing.assert_array_equal(small_one.numpy(), bias)
+    before = model.layers[0].kernel.numpy()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.layers[0].kernel ** 2)
+        model.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(tape.gradient(loss, model.layers[0].kernel).numpy(), 2 * before, rtol=1e-6)
+    history = model.fit(x, y, epochs=2, verbose=0, shuffle=False).history
+    model.load_weights(tmp_path / "m.weights.h5")
+    assert model.fit(x, y, epochs=2, verbose=0, shuffle=False).history == history

@@ -43,6 +43,7 @@ from fitloom.engine.functional import (  # noqa: E402
     unwrap as unwrap,
     wrap as wrap,
 )
+from fitloom.engine.host_values import set_host_values as set_host_values  # noqa: E402
 from fitloom.engine.instruction import STATISTICS as STATISTICS, Op as Op  # noqa: E402
 from fitloom.engine.module import (  # noqa: E402
     IndexedSlices as IndexedSlices,

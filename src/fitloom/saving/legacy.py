@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from fitloom import losses, metrics, optimizers
+from fitloom import engine, losses, metrics, optimizers
 from fitloom.base import serialization
 from fitloom.saving import hdf5
 from fitloom.saving.hdf5 import DamagedFileError
@@ -134,8 +134,7 @@ def load_weights(model, reader, by_name=False, skip_mismatch=False):
 def _assign(model, assignments, reader):
     values = [(variable, fitted(reader.array(path), variable)) for variable, path in assignments]
     reader.check_altered()
-    for variable, value in values:
-        variable.assign(value)
+    engine.set_host_values(values)
     for layer in model._flatten_layers():
         if hasattr(layer, "finalize_state") and layer.weights:      # Normalization computes with what it derives
             layer.finalize_state()

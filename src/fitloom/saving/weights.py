@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from fitloom import engine
 from fitloom.layers import Layer
 from fitloom.optimizers import Optimizer
 from fitloom.saving import hdf5
@@ -142,8 +143,7 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
               for name, variable in _pairs(place.thing, store)]
     check()
     _load_own_way(own_way, skip_mismatch)
-    for variable, value in values:
-        variable.assign(value)
+    engine.set_host_values(values)
     unused = [path for path in stores if path not in used and _is_of_a_layer(path) and
               StoredVariables(reader, stores[path]).arrays]
     if unused:
