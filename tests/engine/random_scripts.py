@@ -329,19 +329,30 @@ def close(ours, theirs):
     return np.shape(ours) == np.shape(theirs) and np.allclose(ours, theirs, 2e-4, 2e-5, equal_nan=True)
 
 
-def record(count, path):
+def record(first, count, path):
     """Write TensorFlow's results."""
     import tensorflow
     tensorflow.get_logger().setLevel("ERROR")
     results = {}
-    for seed in range(count):
-        results[str(seed)] = run(tensorflow, seed)
+    for seed in range(first, count):
+        try:
+            results[str(seed)] = run(tensorflow, seed)
+        except Exception as error:              # a script that TensorFlow itself refuses
+            print(seed, type(error).__name__, str(error)[:100], flush=True)
         tensorflow.keras.backend.clear_session()
-    pathlib.Path(path).write_text(json.dumps(results, separators=(",", ":")).replace('],"', '],\n"') + "\n")
+        if seed % 100 == 99:
+            write(results, path)
+    write(results, path)
     print(len(results), "random scripts recorded with TensorFlow", tensorflow.__version__)
+
+
+def write(results, path):
+    """Write results, one script a line."""
+    pathlib.Path(path).write_text(json.dumps(results, separators=(",", ":")).replace('],"', '],\n"') + "\n")
 
 
 if __name__ == "__main__":
     import sys
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-    record(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else GOLDEN)
+    count, path, first = [*sys.argv[1:], *[None] * 3][:3]
+    record(int(first or 0), int(count), path or GOLDEN)
