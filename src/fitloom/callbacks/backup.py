@@ -51,6 +51,7 @@ class BackupAndRestore(Callback):
     Source: keras.io/api/callbacks/backup_and_restore.
     """
 
+    stores_run = True
     heard_last = True       # of all callbacks: what the others make of a batch or an epoch is part of the backup
 
     def __init__(self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True, *,

@@ -27,8 +27,11 @@ class Run:
         self.model, self.callbacks, self.source, self.validation = model, callbacks, source, validation
         self.found = None                     # a stored state, put here by a callback in on_train_begin
         self.epoch, self.at_epoch, self.step, self._fingerprint, self._others = 0, None, 0, None, None
+        # a run that nobody stores costs nothing
+        self.is_stored = any(getattr(callback, "stores_run", False) for callback in callbacks.callbacks)
         self._changes = {id(callback): Changes(callback) for callback in callbacks.callbacks
-                         if not type(callback).__module__.startswith("fitloom.")}
+                         if self.is_stored and not type(callback).__module__.startswith("fitloom.")
+                         and not hasattr(callback, "stores_run")}
 
     # -- the loop's side
 
@@ -52,7 +55,7 @@ class Run:
         self.epoch, self.step = epoch, 0
         if not (self.found and self.found["step"]):
             self.model.reset_metrics()
-            self.at_epoch = self.moment(self.source.in_memory)
+            self.at_epoch = self.moment(self.source.in_memory) if self.is_stored else None
 
     def go_inside(self):
         """Return the Place in this epoch where a stored state was, everything put back as it was there, or None."""
