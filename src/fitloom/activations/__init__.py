@@ -94,10 +94,8 @@ def tanh(x):
 
 @_activation
 def softmax(x, axis=-1):
-    """Return `exp(x) / sum(exp(x))` along `axis` (an axis or several); x must have two axes or more."""
+    """Return `exp(x) / sum(exp(x))` along `axis` (an axis or several)."""
     x = ops.convert_to_tensor(x)
-    if len(x.shape) < 2:
-        raise ValueError(f"softmax needs a tensor of two or more axes, but received shape {tuple(x.shape)}.")
     if isinstance(axis, int):
         return ops.softmax(x, axis=axis)
     shifted = ops.exp(x - ops.reduce_max(x, axis=tuple(axis), keepdims=True))

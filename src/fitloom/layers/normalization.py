@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch, layer, group, unit, root-mean-square and spectral normalization. Statistics are computed in float32."""
 from fitloom import ops
+from fitloom.base import dtypes
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
 from fitloom.layers.wrapper import Wrapper
@@ -231,6 +232,8 @@ class UnitNormalization(BuiltinLayer):
     def call(self, inputs):
         """Return the scaled inputs."""
         axis = tuple(self.axis) if isinstance(self.axis, list) else self.axis
+        if not dtypes.is_floating(inputs.dtype):
+            inputs = ops.cast(inputs, self.compute_dtype)
         square = ops.reduce_sum(ops.square(inputs), axis=axis, keepdims=True)
         return inputs * ops.rsqrt(ops.maximum(square, 1e-24 if self.compute_dtype != "float16" else 6e-8))
 

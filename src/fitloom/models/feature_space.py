@@ -194,12 +194,13 @@ class FeatureSpace:
             encoded[key] = self._one_hot(prepared[key], feature.codes()) if feature.output_mode == "one_hot" else \
                 prepared[key]
         for cross in self.crosses:
-            layer = self.preprocessors.setdefault(cross.name, layers.HashedCrossing(cross.crossing_dim, name=cross.name))
+            layer = self.preprocessors.setdefault(
+                cross.name, layers.HashedCrossing(cross.crossing_dim, name=cross.name))
             made = layer(tuple(prepared[key] for key in cross.feature_names))
             encoded[cross.name] = self._one_hot(made, cross.crossing_dim) if cross.output_mode == "one_hot" else made
         if self.output_mode == "dict":
             return encoded
-        for key, x in encoded.items():
+        for key in encoded:
             if (self.features.get(key) or next(c for c in self.crosses if c.name == key)).output_mode == "int":
                 raise ValueError(f"Feature '{key}' has output_mode 'int', which cannot be joined with others. Use "
                                  "output_mode='one_hot' for it, or 'dict' for the FeatureSpace.")
@@ -226,7 +227,9 @@ class FeatureSpace:
         encoded = self._encode(columns)
         if not single:
             return encoded
-        return {k: ops.squeeze(x, 0) for k, x in encoded.items()} if isinstance(encoded, dict) else ops.squeeze(encoded, 0)
+        if isinstance(encoded, dict):
+            return {key: ops.squeeze(x, 0) for key, x in encoded.items()}
+        return ops.squeeze(encoded, 0)
 
     def model(self):
         """Return a Model from the raw columns to the encoded features."""

@@ -107,6 +107,11 @@ def _pool(recorded, x, window, strides, padding, data_format):
     ndim, layout = len(x.shape) - 2, _format(data_format)
     window = _spatial(window, ndim, layout)
     strides = _spatial(strides, ndim, layout, default=window)
+    if not isinstance(padding, str) and recorded is _max_pool:
+        from fitloom.ops.shaping import pad
+
+        lowest = float("-inf") if np.issubdtype(np.dtype(x.dtype.as_numpy_dtype), np.floating) else x.dtype.min
+        x, padding = pad(x, [[int(v) for v in pair] for pair in padding], constant_values=lowest), "valid"
     if not isinstance(padding, str):
         raise ValueError(f"Pooling expected padding 'SAME' or 'VALID', but received {padding!r}.")
     return recorded(x, window=window, strides=strides, padding=padding.lower(), data_format=layout)

@@ -199,16 +199,20 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     return _space(_geomspace, start, stop, num, endpoint, dtype, axis)
 
 
-def _window(function, *more):
-    def public(x, *arguments):
-        return engine.Tensor(np.asarray(function(static_int(x), *[float(a) for a in arguments]), config.floatx()))
+def _window(function):
+    def public(x):
+        return engine.Tensor(np.asarray(function(static_int(x)), config.floatx()))
     public.__name__ = public.__qualname__ = function.__name__
     public.__doc__ = f"Return the {function.__name__} window of length x."
     return public
 
 
-bartlett, blackman, hamming, hanning, kaiser = map(
-    _window, (np.bartlett, np.blackman, np.hamming, np.hanning, np.kaiser))
+bartlett, blackman, hamming, hanning = map(_window, (np.bartlett, np.blackman, np.hamming, np.hanning))
+
+
+def kaiser(x, beta):
+    """Return the Kaiser window of length x and shape `beta`."""
+    return engine.Tensor(np.asarray(np.kaiser(static_int(x), float(beta)), config.floatx()))
 
 
 def meshgrid(*x, indexing="xy"):
