@@ -274,3 +274,24 @@ def test_an_unwritable_folder_is_refused_before_the_first_step(tmp_path):
     with pytest.raises(OSError):
         dense().fit(X, Y, verbose=0, callbacks=[count, keras.callbacks.BackupAndRestore(tmp_path / "file" / "b")])
     assert not steps
+
+
+def test_every_callback_with_a_state_gets_it_back(tmp_path):
+    from fitloom.saving import checkpoint_file
+    made = {"LearningRateScheduler": (lambda epoch: 0.1,), "CSVLogger": (tmp_path / "log.csv",),
+            "ModelCheckpoint": (tmp_path / "m.keras",), "BackupAndRestore": (tmp_path / "b",)}
+    absent = {"Callback", "CallbackList", "MonitorCallback", "OrbaxCheckpoint", "RemoteMonitor", "SwapEMAWeights"}
+    classes = [value for name, value in vars(keras.callbacks).items() if isinstance(value, type) and name not in absent]
+    callbacks = [cls(*made.get(cls.__name__, ())) for cls in classes if cls.__name__ != "TensorBoard"]
+    dense().fit(X, Y, epochs=2, verbose=0, validation_data=(X, Y), callbacks=callbacks)
+    with_state = [callback for callback in callbacks if hasattr(callback, "get_state")]
+    assert len(with_state) >= 5
+    for callback in with_state:
+        checkpoint_file.write(tmp_path / "state", callback.get_state())
+        state = checkpoint_file.read(tmp_path / "state")
+        fresh = type(callback)(*made.get(type(callback).__name__, ()))
+        fresh.set_model(callback.model)
+        fresh.on_train_begin()
+        fresh.set_state(state)
+        again = fresh.get_state()
+        assert repr(again) == repr(callback.get_state()), type(callback)

@@ -90,6 +90,14 @@ class TensorBoard(Callback):
             file.close()
         self._files = {}
 
+    def get_state(self):
+        """Return what a checkpoint stores: the steps counted so far, and the last batch of the epoch."""
+        return {"step": self._step, "last": getattr(self, "_last", -1)}
+
+    def set_state(self, state):
+        """Continue from a checkpoint."""
+        self._step, self._last = state["step"], state["last"]
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start, self._epoch_first, self._last = time.perf_counter(), self._step, -1
 
