@@ -55,3 +55,19 @@ def test_contract(cls):
         assert np.isclose(float(loss(y_true, y_pred)), float(first), rtol=1e-5)
     finally:
         tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_gradient_equals_finite_differences(cls):
+    y_true, y_pred = batch(cls)
+    y_pred = y_pred.astype("float64")
+    y_true = y_true.astype("float64") if y_true.dtype.kind == "f" else y_true
+    direction, step = np.random.default_rng(1).normal(size=y_pred.shape), 1e-6
+    loss = cls(dtype="float64")
+    x = tf.constant(y_pred)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(y_true, x)
+    slope = float((tape.gradient(value, x).numpy() * direction).sum())
+    values = [float(loss(y_true, tf.constant(y_pred + sign * step * direction))) for sign in (1, -1)]
+    assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6, abs=1e-8)
