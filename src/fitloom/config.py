@@ -24,6 +24,9 @@ from fitloom.engine.devices import (
     set_visible_devices as set_visible_devices,
 )
 from fitloom.engine.settings import (
+    get_optimizer_options as _get_xla_options,
+    set_jit as _set_jit,
+    set_optimizer_options as _set_xla_options,
     enable_op_determinism as _enable_op_determinism,
     get_memory_growth as _get_memory_growth,
     get_soft_device_placement as get_soft_device_placement,
@@ -46,3 +49,7 @@ experimental = _types.SimpleNamespace(
 threading = _types.SimpleNamespace(
     get_inter_op_parallelism_threads=_inter_op_threads, get_intra_op_parallelism_threads=_intra_op_threads,
     set_inter_op_parallelism_threads=_set_inter_op_threads, set_intra_op_parallelism_threads=_set_intra_op_threads)
+optimizer = _types.SimpleNamespace(
+    get_experimental_options=_get_xla_options, get_jit=lambda: "autoclustering",
+    set_experimental_options=_set_xla_options, set_jit=_set_jit)
+experimental_run_functions_eagerly, experimental_functions_run_eagerly = run_functions_eagerly, functions_run_eagerly

@@ -41,3 +41,18 @@ def test_max_pool_with_explicit_padding():
     x = tf.reshape(tf.range(16.0), [1, 4, 4, 1])
     made = tf.nn.max_pool2d(x, ksize=(2, 2), strides=(2, 2), padding=[[0, 0], [1, 1], [1, 1], [0, 0]])
     assert made.numpy()[0, :, :, 0].tolist() == [[0, 2, 3], [8, 10, 11], [12, 14, 15]]
+
+
+def test_class_activation_map():
+    """The last layer's softmax is taken away, then the gradient of a class is taken for an inner layer."""
+    model = tf.keras.Sequential([tf.keras.Input((6, 6, 1)), layers.Conv2D(2, 3, name="inner"), layers.Flatten(),
+                                 layers.Dense(3, activation="softmax")])
+    x = np.random.default_rng(0).uniform(size=(1, 6, 6, 1))
+    assert float(tf.reduce_sum(model(x))) == pytest.approx(1, rel=1e-5)
+    model.layers[-1].activation = None
+    both = tf.keras.Model(model.inputs, [model.get_layer("inner").output, model.output])
+    with tf.GradientTape() as tape:
+        inner, classes = both(x)
+        score = classes[:, tf.argmax(classes[0])]
+    assert abs(float(tf.reduce_sum(classes)) - 1) > 1e-3
+    assert tape.gradient(score, inner).shape == inner.shape

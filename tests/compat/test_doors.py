@@ -69,3 +69,17 @@ def test_seeds_from_a_generator():
     assert generator.make_seeds(2).shape == (2, 2) and generator.make_seeds(1).dtype == tf.int64
     made = list(tf.data.Dataset.range(3).map(lambda x: tf.random.stateless_uniform([], generator.make_seeds(1)[:, 0])))
     assert len({float(x) for x in made}) == 3
+
+
+def test_moving_average():
+    average, variable = tf.train.ExponentialMovingAverage(0.9), tf.Variable(1.0)
+    average.apply([variable])
+    variable.assign(11.0)
+    average.apply([variable])
+    assert float(average.average(variable)) == pytest.approx(0.9 * 1 + 0.1 * 11)
+
+
+def test_settings_that_scripts_set():
+    tf.config.optimizer.set_jit(True)
+    tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
+    assert tf.config.optimizer.get_experimental_options() == {"layout_optimizer": True}

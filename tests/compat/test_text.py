@@ -87,3 +87,12 @@ def test_callbacks_as_decorators():
     def twice(x):
         return x * 2 if x > 0 else x
     assert float(twice(tf.constant(3.0))) == 6
+
+
+def test_lookups_keep_rows():
+    characters = tf.strings.unicode_split(["abc"], "UTF-8")
+    lookup = tf.keras.layers.StringLookup(vocabulary=["a", "b", "c"], mask_token=None)
+    back = tf.keras.layers.StringLookup(vocabulary=lookup.get_vocabulary(), invert=True, mask_token=None)
+    numbers = lookup(characters)
+    assert numbers.to_tensor().numpy().tolist() == [[1, 2, 3]]
+    assert tf.strings.reduce_join(back(numbers), axis=-1).numpy().tolist() == [b"abc"]

@@ -86,3 +86,22 @@ def build_info():
     """Return what XLA was built for (`tf.sysconfig.get_build_info`)."""
     gpu = os.path.exists("/dev/nvidia0")
     return {"is_cuda_build": gpu, "is_rocm_build": False, "is_tensorrt_build": False, "jax_version": jax.__version__}
+
+
+_optimizer_options: dict = {}
+
+
+def set_jit(enabled):
+    """Accept 'autoclustering', True or False: everything is compiled by XLA."""
+    if enabled not in (True, False, "autoclustering"):
+        raise ValueError(f"set_jit expected True, False or 'autoclustering', but received {enabled!r}.")
+
+
+def set_optimizer_options(options):
+    """Accept options of TensorFlow's graph optimizer; XLA has its own passes, so they change nothing."""
+    _optimizer_options.update(options)
+
+
+def get_optimizer_options():
+    """Return the options that were set."""
+    return dict(_optimizer_options)

@@ -32,7 +32,7 @@ class Activation(_Elementwise):
 
     def call(self, inputs):
         """Return `activation(inputs)`."""
-        return self.activation(inputs)
+        return inputs if self.activation is None else self.activation(inputs)
 
 
 class ReLU(_Elementwise):

@@ -66,7 +66,7 @@ class _Convolution(BuiltinLayer):
         if self.bias is not None:
             shape = (self.bias.shape[0], *(1,) * self.ndim)
             x = x + (self.bias if self.data_format == "channels_last" else ops.reshape(self.bias, shape))
-        return x if self.activation is activations.linear else self.activation(x)
+        return x if self.activation in (None, activations.linear) else self.activation(x)
 
     def _settings(self):
         return {"strides": self.strides, "padding": self.padding, "dilation": self.dilation_rate,

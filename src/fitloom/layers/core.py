@@ -74,7 +74,7 @@ class Dense(BuiltinLayer):
     def call(self, inputs, training=None):
         """Return the affine map, activated."""
         x = kernels.dense(inputs, self.kernel, self.bias)
-        return x if self.activation is activations.linear else self.activation(x)
+        return x if self.activation in (None, activations.linear) else self.activation(x)
 
     def compute_output_shape(self, input_shape):
         """Replace the last axis by `units`."""
@@ -181,7 +181,7 @@ class EinsumDense(BuiltinLayer):
         x = ops.einsum(self.equation, inputs, self.kernel)
         if self.bias is not None:
             x = x + self.bias
-        return x if self.activation is activations.linear else self.activation(x)
+        return x if self.activation in (None, activations.linear) else self.activation(x)
 
     def compute_output_shape(self, input_shape):
         """Return the shape that equation and `output_shape` give."""

@@ -185,6 +185,8 @@ class IndexLookup(BuiltinLayer):
         """Return the places of the values, encoded as `output_mode` says; with `invert`, the values of the places."""
         if self.input_vocabulary is None and not self._tokens:
             raise RuntimeError(f"{type(self).__name__} has no vocabulary. Pass `vocabulary`, or call adapt(data).")
+        if hasattr(inputs, "with_flat_values") and self.output_mode == "int":
+            return inputs.with_flat_values(self.call(inputs.flat_values))
         if self.invert:
             return self._invert(inputs)
         indices = self._lookup(inputs)

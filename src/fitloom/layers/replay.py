@@ -23,7 +23,7 @@ class Replay:
 
     def __init__(self, layer, signature):
         self.epoch, self.signature, self.procedure, self.bound = STRUCTURE.epoch, signature, None, {}
-        if not layer.built or not layer._is_plain():
+        if not layer.built or not layer._is_plain() or _feeds_an_output_from_another(layer):
             return
         call = layer.__dict__.get("_signature") or layer._read_signature()
         self.training_default = call.training_default
@@ -42,6 +42,15 @@ class Replay:
         engine.pack(layer.non_trainable_weights)
         self.procedure = engine.Procedure(body, f"{type(layer).__name__} '{layer.name}'")
         weakref.finalize(layer, self.procedure.forget)
+
+
+def _feeds_an_output_from_another(layer):
+    """Whether a model returns a tensor and what it computes from it: somebody may want the gradient between them."""
+    graph = layer.__dict__.get("_graph")
+    if graph is None or len(graph.outputs) < 2:
+        return False
+    outputs = {id(x) for x in graph.outputs}
+    return any(id(x) in outputs for step in graph.steps for x in step.input_tensors)
 
 
 class _Structure:
