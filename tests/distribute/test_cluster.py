@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distribute.shared import once
 from fitloom.distribute.launch import free_ports
 
 SCRIPT = str(Path(__file__).parent / "worker.py")
@@ -92,8 +93,8 @@ def alone(*arguments):
 
 
 @pytest.fixture(scope="module")
-def one():
-    return alone("everything")
+def one(tmp_path_factory):
+    return once("alone", lambda: alone("everything"), tmp_path_factory)
 
 
 def same(found, wanted):

@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from distribute.shared import once
+
 SCRIPT = Path(__file__).parent / "on_devices.py"
 CHECKS = re.findall(r"^def (check_\w+)\(", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def results():
-    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=240)
+def run_checks():
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=360)
     found = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("CHECK ")]
-    return {each["check"]: each["trouble"] for each in found}, done.stderr[-3000:]
+    return [{each["check"]: each["trouble"] for each in found}, done.stderr[-3000:]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return once("on_devices", run_checks, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", CHECKS)
