@@ -45,23 +45,28 @@ def load(path, model=None):
 
 
 def values(model):
-    return {float(x) for w in model.get_weights() for x in np.ravel(w)}
+    return {float(x) for w in model.get_weights() for x in np.unique(w)}
 
 
+# Imports once; for each line it reads, it forks a process that saves again and again until it is killed.
 WRITER = textwrap.dedent("""
-    import sys
+    import os, sys, warnings
+    warnings.simplefilter("ignore")
     sys.path.insert(0, {tests!r})
     from saving.test_whole_or_absent import make, save
     import numpy as np
-    model = make(1.0, units=200_000)
-    print("ready", flush=True)
-    number = 1
-    while True:
-        number += 1
-        for variable in model.weights:
-            variable.assign(np.full(variable.shape, number, "float32"))
-        for path in sys.argv[1:]:
-            save(model, path)
+    for line in sys.stdin:
+        process = os.fork()
+        if process == 0:
+            model, number = make(1.0, units=50_000), 1
+            print("ready", os.getpid(), flush=True)
+            while True:
+                number += 1
+                for variable in model.weights:
+                    variable.assign(np.full(variable.shape, number, "float32"))
+                for path in sys.argv[1:]:
+                    save(model, path)
+        os.waitpid(process, 0)
 """)
 
 
@@ -69,28 +74,33 @@ def test_kills_while_saving(tmp_path):
     """Half of the kills come at random, half as soon as a temporary file is there."""
     paths = [str(tmp_path / name) for name in NAMES]
     for path in paths:
-        save(make(1.0, units=200_000), path)
-    rng, template = random.Random(5), make(-1.0, units=200_000)
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    for kill in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER.format(tests=os.path.dirname(os.path.dirname(__file__))), *paths],
-            stdout=subprocess.PIPE, env=environment)
-        try:
-            assert process.stdout.readline() == b"ready\n"
+        save(make(1.0, units=50_000), path)
+    rng, template, inside = random.Random(5), make(-1.0, units=50_000), 0
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER.format(tests=os.path.dirname(os.path.dirname(__file__))), *paths],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "JAX_PLATFORMS": "cpu"}, text=True)
+    try:
+        for kill in range(KILLS):
+            print("go", file=writer.stdin, flush=True)
+            ready, process = writer.stdout.readline().split()
+            assert ready == "ready"
             deadline = time.monotonic() + 20
             if kill % 2:
                 time.sleep(rng.uniform(0.0, 0.3))
             while not kill % 2 and time.monotonic() < deadline:
                 if any(name.endswith(".tmp") for name in os.listdir(tmp_path)):
-                    time.sleep(rng.uniform(0, 0.01))
+                    time.sleep(rng.uniform(0, 0.02))
                     break
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
-        for path in paths:
-            assert len(values(load(path, template))) == 1, path         # all of one save
+            os.kill(int(process), signal.SIGKILL)
+            inside += any(name.endswith(".tmp") for name in os.listdir(tmp_path))
+            for path in paths:
+                assert len(values(load(path, template))) == 1, path         # all of one save
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stdin.close()
+        writer.stdout.close()
+    assert inside
     for path in paths:      # what killed processes left behind goes with the next save
         save(template, path)
     assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
