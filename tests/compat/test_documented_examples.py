@@ -56,3 +56,8 @@ def test_class_activation_map():
         score = classes[:, tf.argmax(classes[0])]
     assert abs(float(tf.reduce_sum(classes)) - 1) > 1e-3
     assert tape.gradient(score, inner).shape == inner.shape
+
+
+def test_average_of_whole_numbers():
+    assert layers.Average()([np.array([[1, 2]]), np.array([[2, 2]])]).numpy().tolist() == [[1.5, 2.0]]
+    assert tf.SparseTensorSpec([2, 2]).value_type is tf.SparseTensor

@@ -3,6 +3,7 @@
 import functools
 
 from fitloom import ops
+from fitloom.base import dtypes
 from fitloom.layers.builtin_layer import BuiltinLayer
 
 
@@ -118,7 +119,9 @@ class Average(Merge):
     """Average the inputs."""
 
     def _merge(self, inputs):
-        return functools.reduce(ops.add, inputs) / float(len(inputs))
+        total = functools.reduce(ops.add, inputs)
+        total = total if dtypes.is_floating(total.dtype) else ops.cast(total, self.compute_dtype)
+        return total / float(len(inputs))
 
 
 class Maximum(Merge):

@@ -106,6 +106,8 @@ class SparseTensorSpec:
     def __init__(self, shape=None, dtype=dtypes.float32):
         self.shape, self.dtype = TensorShape(shape), dtypes.as_dtype(dtype)
 
+    value_type = property(lambda self: SparseTensor)
+
     def __repr__(self):
         return f"SparseTensorSpec({self.shape}, {self.dtype!r})"
 
