@@ -96,13 +96,13 @@ def load(reader, custom_objects, compile, building):
             model.compile(**arguments)
             if model.built and model.optimizer is not None:
                 model.optimizer.build(model.trainable_variables)
-    if compile and training is None:
-        warnings.warn("No training configuration found in the save file, so the model was *not* compiled. Compile it "
-                      "manually.", stacklevel=3)
     assignments = _matched(model, reader, "model_weights", by_name=False, skip_mismatch=False)
     if arguments is not None:
         assignments += _matched_optimizer(model, reader)
     _assign(model, assignments, reader)
+    if compile and training is None:
+        warnings.warn("No training configuration found in the save file, so the model was *not* compiled. Compile it "
+                      "manually.", stacklevel=3)
     return model
 
 
@@ -190,6 +190,7 @@ def _matched(model, reader, top, by_name, skip_mismatch):
         problems += rows
         found += zip(own, own_paths) if not rows else ()
     if problems:
+        reader.check_altered()      # a damaged file is said to be one
         text = f"{len(problems)} arrays of {reader.label} do not fit model '{model.name}':\n{table(problems)}"
         if not skip_mismatch:
             raise ValueError(f"{text}\nNothing was loaded. Load into the model that was saved, or pass "
@@ -218,6 +219,7 @@ def _matched_optimizer(model, reader):
     if len(paths) <= 2:         # saved before its first step: no slots yet
         variables = variables[:len(paths)]
     if len(variables) != len(paths) or any(not fits(reader.arrays[p], v) for v, p in zip(variables, paths)):
+        reader.check_altered()
         warnings.warn(f"Error in loading the saved optimizer state of {reader.label}: it has {len(paths)} arrays, "
                       f"'{model.optimizer.name}' here {len(variables)} or other shapes. The optimizer starts freshly.",
                       stacklevel=4)

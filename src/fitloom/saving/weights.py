@@ -111,7 +111,7 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
     """
     skipped = {id(thing) for thing in skipped}
     stores = reader.objects()
-    plan, own_way, problems, used = [], [], [], set()
+    plan, own_way, problems, notes, used = [], [], [], [], set()
     for place in places(model):
         if id(place.thing) in skipped:
             used.update(place.paths)
@@ -130,14 +130,14 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
             if 0 < len(store) <= 2 and not _differences(place, store, len(store)):
                 plan.append((place, store))         # saved before its first step: no slots yet
             elif len(store):
-                warnings.warn(f"The state of optimizer '{thing.name}' was not loaded: {rows[0][1]} in the file, "
-                              f"{rows[0][2]} here ({len(store)} arrays in the file, {len(thing.variables)} here).",
-                              stacklevel=4)
+                notes.append(f"The state of optimizer '{thing.name}' was not loaded: {rows[0][1]} in the file, "
+                             f"{rows[0][2]} here ({len(store)} arrays in the file, {len(thing.variables)} here).")
         elif rows:
             problems.append((place, rows))
         else:
             plan.append((place, store))
     if problems:
+        check()         # a damaged file is said to be one
         _report(model, reader, problems, skip_mismatch)
     values = [(variable, fitted(store[name], variable)) for place, store in plan
               for name, variable in _pairs(place.thing, store)]
@@ -147,8 +147,9 @@ def load(model, reader, skip_mismatch=False, skipped=(), check=lambda: None):
     unused = [path for path in stores if path not in used and _is_of_a_layer(path) and
               StoredVariables(reader, stores[path]).arrays]
     if unused:
-        warnings.warn(f"{reader.label} holds weights that model '{model.name}' has no place for: {_first(unused)}.",
-                      stacklevel=4)
+        notes.append(f"{reader.label} holds weights that model '{model.name}' has no place for: {_first(unused)}.")
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
 
 
 def _is_of_a_layer(path):
