@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Updates of parts of a variable: `v[1].assign(x)`, `v.scatter_nd_add(indices, updates)`, `v.scatter_update(slices)`."""
+"""Updates of parts of a variable: `v[1].assign(x)`, `v.scatter_nd_add(i, updates)`, `v.scatter_update(slices)`."""
 import weakref
 
 from fitloom import engine
