@@ -65,7 +65,7 @@ def test_model_checkpoint_saves_the_same_epochs(tmp_path, settings):
         saved = []
         for label, keras in (("ours", tf.keras), ("theirs", real)):
             folder = tmp_path / f"{label}{i}"
-            run(keras, lambda c: c.ModelCheckpoint(  # noqa: B023
+            run(keras, lambda c: c.ModelCheckpoint(
                 str(folder / "{epoch}-{fed:.2f}.keras"), "fed", save_best_only=True, **{"mode": "min", **settings}),
                 values, "fed")
             saved.append(sorted(os.listdir(folder)) if folder.exists() else [])
@@ -77,7 +77,7 @@ def test_learning_rate_schedules_and_csv(tmp_path):
     for label, keras in (("ours", tf.keras), ("theirs", real)):
         path = tmp_path / label
         history, _, rate = run(keras, lambda c: c.LearningRateScheduler(lambda epoch, lr: lr * 0.5), [1.0] * 3, "fed")
-        run(keras, lambda c: c.CSVLogger(str(path), separator=";"), [1.0, 2.0], "fed")  # noqa: B023
+        run(keras, lambda c: c.CSVLogger(str(path), separator=";"), [1.0, 2.0], "fed")
         tables.append((history.history["learning_rate"], rate, path.read_text().splitlines()[0].split(";")[:3],
                        [line.split(";")[:2] for line in path.read_text().splitlines()]))
     assert tables[0] == tables[1]

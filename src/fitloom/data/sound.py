@@ -11,7 +11,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
 from fitloom.data.images import bytes_of
 
-DecodedWav = collections.namedtuple("DecodeWav", ["audio", "sample_rate"])
+DecodedWav = collections.namedtuple("DecodedWav", ["audio", "sample_rate"])
 
 
 def decode_wav(contents, desired_channels=-1, desired_samples=-1, name=None):

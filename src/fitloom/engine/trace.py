@@ -58,7 +58,9 @@ class Node:
 
 class _Trie:
     root, count = Node(None, None, 0, None), 0
-    programs, alike, said = 0, {}, set()       # compiled; how many have the same operations and lines; warnings given
+    programs = 0                               # compiled
+    alike: dict = {}                           # how many programs have the same operations and lines
+    said: set = set()                          # warnings given
 
 
 TRIE = _Trie()
@@ -254,7 +256,7 @@ class Trace:
         if following.depth >= CAP:
             say_once(f"{CAP} operations were recorded before a value was needed (the last at {following.line}), too "
                      "many for one program: these and the next run one at a time. A layer, a model or a tf.function "
-                     "counts as one operation; for a long loop use tf.function with tf.range, tf.scan or tf.while_loop.")
+                     "counts as one operation; for a long loop use tf.function with tf.range or tf.while_loop.")
             self.go_eager()
         return results
 

@@ -220,7 +220,8 @@ class State:
 
     def __getstate__(self):
         # programs and ids stay in this process
-        return {k: v for k, v in self.__dict__.items() if k not in ("_procedures", "_index_of", "_noted", "_bound", "_last")}
+        local = ("_procedures", "_index_of", "_noted", "_bound", "_last")
+        return {k: v for k, v in self.__dict__.items() if k not in local}
 
     def __setstate__(self, state):
         self.__dict__.update(state, _procedures={}, _noted=set())

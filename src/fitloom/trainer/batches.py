@@ -521,8 +521,9 @@ def open_source(x, y=None, sample_weight=None, batch_size=None, steps=None, shuf
             raise ValueError(f"x is a {type(x).__name__} that yields whole batches, so `{name}` should not be passed: "
                              "let it yield (x, y) or (x, y, sample_weight).")
     if batch_size is not None:  # Keras ignores it, and its guides pass it
-        warnings.warn(f"x is a {type(x).__name__} that yields whole batches, so batch_size={batch_size} has no meaning. "
-                      "Set the size where the batches are made, for example with dataset.batch(...).", stacklevel=4)
+        warnings.warn(f"x is a {type(x).__name__} that yields whole batches, so batch_size={batch_size} means "
+                      "nothing. Set the size where the batches are made, for example with dataset.batch(...).",
+                      stacklevel=4)
     if is_dataset(x):
         x = between_workers(x)
         found = planned(x, steps, class_weight)

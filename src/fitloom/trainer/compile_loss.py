@@ -81,8 +81,8 @@ class CompileLoss:
     def __init__(self, loss, loss_weights=None, output_names=None):
         wrong = [each for each in nest.flatten(loss_weights) if isinstance(each, (str, bytes)) or callable(each)]
         if wrong:
-            raise ValueError(f"compile() expected numbers as `loss_weights`, but received {wrong[0]!r}. Its third argument "
-                             f"by position is loss_weights: give metrics by name, metrics=[...].")
+            raise ValueError(f"compile() expected numbers as `loss_weights`, but received {wrong[0]!r}. Its third "
+                             f"argument by position is loss_weights: give metrics by name, metrics=[...].")
         self.loss, self.loss_weights, self.output_names = loss, loss_weights, output_names
         self.outputs = None
         self.losses, self.weights, self.metrics = [], [], []
