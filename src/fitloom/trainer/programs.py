@@ -119,7 +119,8 @@ class Program:
     def loops(self, source):
         """Whether the batches are gathered on the device, many steps a dispatch."""
         return (source.in_memory and not self.eager and not self._takes_text(source.arrays)
-                and self.custom is None and self.mode != "predict" and source.bytes() <= RESIDENT_BYTES and not self.convolves)
+                and self.custom is None and self.mode != "predict" and source.bytes() <= RESIDENT_BYTES
+                and not self.convolves)
 
     def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
