@@ -194,6 +194,7 @@ class Discretization(_Encoding):
     def get_config(self):
         """Return the constructor's arguments as plain data; boundaries found by `adapt` among them."""
         config = super(BuiltinLayer, self).get_config()
+        config.pop("trainable", None)           # Keras's constructor does not take it
         found = self.input_bin_boundaries is None and bool(self.bin_boundaries)
         boundaries = self.bin_boundaries if found else self.input_bin_boundaries
         return {**config, "bin_boundaries": None if boundaries is None else [float(b) for b in boundaries],
