@@ -16,6 +16,7 @@ from fitloom.base import dtypes
 from fitloom.engine import op
 from fitloom.ops import linear_algebra
 from fitloom.ops.calling import as_index, host_value, static_axis, static_int
+from fitloom.ops.reductions import extreme
 from fitloom.ops.numpy_rules import as_float, as_number, as_tensor, one, over, promoted, two, with_attributes
 
 # ---- reductions
@@ -27,8 +28,10 @@ mean = over("mean", jnp.mean, "Return the mean, a float.", as_float)
 std = over("std", jnp.std, "Return the standard deviation.", as_float)
 var = over("var", jnp.var, "Return the variance.", as_float)
 median = over("median", jnp.median, "Return the median.", as_float)
-amax = over("amax", jnp.max, "Return the largest value.")
-amin = over("amin", jnp.min, "Return the smallest value.")
+amax = over("amax", lambda x, axis, keepdims=False: extreme(x, axis, keepdims, True) if x.size else
+            jnp.max(x, axis=axis), "Return the largest value.")
+amin = over("amin", lambda x, axis, keepdims=False: extreme(x, axis, keepdims, False) if x.size else
+            jnp.min(x, axis=axis), "Return the smallest value.")
 ptp = over("ptp", lambda x, **k: jnp.max(x, **k) - jnp.min(x, **k), "Return the largest less the smallest value.")
 logsumexp = over("logsumexp", _logsumexp, "Return log(sum(exp(x))).", as_float)
 nanmax = over("nanmax", jnp.nanmax, "Return the largest value, NaN left out.")

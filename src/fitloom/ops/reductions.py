@@ -7,6 +7,7 @@ whole numbers are whole (rounded towards 0), as in TensorFlow. The gradient of a
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -33,8 +34,8 @@ def _variance(x, axis, keepdims):
 _KINDS = {
     "sum": lambda x, axis, keepdims: jnp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype),
     "prod": lambda x, axis, keepdims: jnp.prod(x, axis=axis, keepdims=keepdims, dtype=x.dtype),
-    "max": lambda x, axis, keepdims: _extreme(jnp.max, x, axis, keepdims, lowest=True),
-    "min": lambda x, axis, keepdims: _extreme(jnp.min, x, axis, keepdims, lowest=False),
+    "max": lambda x, axis, keepdims: extreme(x, axis, keepdims, largest=True),
+    "min": lambda x, axis, keepdims: extreme(x, axis, keepdims, largest=False),
     "mean": _mean,
     "variance": _variance,
     "std": lambda x, axis, keepdims: jnp.sqrt(_variance(x, axis, keepdims)),
@@ -46,12 +47,41 @@ _KINDS = {
 }
 
 
-def _extreme(function, x, axis, keepdims, lowest):
-    """Maximum or minimum; over nothing it is the lowest or the highest value of the dtype."""
+def _plain_extreme(x, largest, axis, keepdims):
+    return (jnp.max if largest else jnp.min)(x, axis=axis, keepdims=keepdims)
+
+
+_shared_extreme = jax.custom_jvp(_plain_extreme, nondiff_argnums=(1, 2, 3))
+
+
+@_shared_extreme.defjvp
+def _shared_extreme_jvp(largest, axis, keepdims, primals, tangents):
+    """Share the tangent among the ties.
+
+    XLA may compute x once for the extreme and again, rounded otherwise, for the comparison with it: then nothing would
+    be equal to the extreme. The place where it was found counts in any case.
+    """
+    (x,), (tangent,) = primals, tangents
+    axes = tuple(range(x.ndim)) if axis is None else tuple(a % x.ndim for a in np.atleast_1d(axis))
+    kept = tuple(a for a in range(x.ndim) if a not in axes)
+    rows = x.transpose(kept + axes).reshape(tuple(x.shape[a] for a in kept) + (-1,))
+    place = (jnp.argmax if largest else jnp.argmin)(rows, axis=-1, keepdims=True)
+    found = lax.broadcasted_iota(place.dtype, rows.shape, rows.ndim - 1) == place
+    found = found.reshape([x.shape[a] for a in kept + axes]).transpose(np.argsort(kept + axes))
+    extreme = _shared_extreme(x, largest, axis, True)
+    hit = ((x == extreme) | found).astype(x.dtype)
+    result = jnp.sum(hit * tangent, axis=axes, keepdims=True) / jnp.sum(hit, axis=axes, keepdims=True)
+    return (extreme, result) if keepdims else (jnp.squeeze(extreme, axes), jnp.squeeze(result, axes))
+
+
+def extreme(x, axis, keepdims, largest):
+    """Maximum or minimum of an array; over nothing it is the lowest or the highest value of the dtype."""
     if x.size:
-        return function(x, axis=axis, keepdims=keepdims)
+        shared = jnp.issubdtype(x.dtype, jnp.floating)
+        return (_shared_extreme if shared else _plain_extreme)(x, largest, axis, keepdims)
     dtype = dtypes.as_dtype(x.dtype)
-    initial = (-np.inf if lowest else np.inf) if dtype.is_floating else (dtype.min if lowest else dtype.max)
+    initial = (-np.inf if largest else np.inf) if dtype.is_floating else (dtype.min if largest else dtype.max)
+    function = jnp.max if largest else jnp.min
     return function(x, axis=axis, keepdims=keepdims, initial=jnp.asarray(initial, x.dtype))
 
 
