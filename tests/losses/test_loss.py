@@ -13,12 +13,22 @@ def numbers(*shape):
     return RNG.normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("name", ["mean_squared_error", "binary_crossentropy", "huber", "kl_divergence", "poisson"])
+@pytest.mark.parametrize("name", ["mean_absolute_percentage_error", "binary_crossentropy", "huber", "kl_divergence",
+                                  "poisson"])
 def test_footgun_shapes_that_would_broadcast(name):
     with pytest.raises(ValueError, match=r"\(32, 3\).*\(32, 1\)"):
         getattr(tf.keras.losses, name)(np.ones((32, 3), "float32"), np.ones((32, 1), "float32"))
     with pytest.raises(ValueError, match=r"\(3,\).*\(3, 3\)"):
         getattr(tf.keras.losses, name)(np.ones(3, "float32"), np.ones((3, 3), "float32"))
+
+
+def test_one_target_for_several_outputs_is_a_warning_in_plain_regression():
+    y_true, y_pred = np.arange(3.0, dtype="float32"), numbers(3, 3)
+    with pytest.warns(UserWarning, match="one target a row.*all 3 outputs"):
+        found = tf.keras.losses.mean_squared_error(y_true, y_pred)
+    np.testing.assert_allclose(found, np.square(y_true[:, None] - y_pred).mean(-1), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\(32, 3\).*\(32, 1\)"):
+        tf.keras.losses.mean_squared_error(np.ones((32, 3), "float32"), np.ones((32, 1), "float32"))
 
 
 def test_footgun_column_against_vector():

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agreement of targets and outputs: conversion, ranks, shapes, label ranges."""
+import warnings
+
 import numpy as np
 
 from fitloom import engine, ops
@@ -44,16 +46,25 @@ def squeeze_or_expand(y_true, y_pred):
     return y_true, y_pred
 
 
+# Examples of Keras' documentation train several outputs towards one number a row.
+_ONE_TARGET = ("mean_squared_error", "mean_absolute_error")
+
+
 def matched(y_true, y_pred, name):
     """Return floating targets and outputs of one shape.
 
     Raises:
-        ValueError: the shapes differ. (Keras broadcasts (32, 3) targets against (32, 1) outputs in silence.)
+        ValueError: the shapes differ. (Keras broadcasts (32, 3) targets against (32, 1) outputs in silence.) One target a
+            row for several outputs is a warning in the losses of `_ONE_TARGET`.
     """
     y_true, y_pred = squeeze_or_expand(*as_pair(y_true, y_pred))
     true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
     if true_shape == pred_shape or not true_shape or not pred_shape:
         return y_true, y_pred
+    if name in _ONE_TARGET and pred_shape[:-1] in (true_shape, true_shape[:-1] if true_shape[-1] == 1 else ()):
+        warnings.warn(f"{name}: one target a row (y_true has shape {true_shape}) is compared with all {pred_shape[-1]} "
+                      f"outputs of the row.{_shape_advice(true_shape, pred_shape)}", stacklevel=2)
+        return y_true if len(true_shape) == len(pred_shape) else ops.expand_dims(y_true, -1), y_pred
     if len(true_shape) != len(pred_shape) or any(
             a is not None and b is not None and a != b for a, b in zip(true_shape, pred_shape)):
         raise ValueError(
