@@ -31,7 +31,7 @@ _NAMES = {
 }
 for _class, _aliases in _NAMES.items():
     registry.builtin(_NAMESPACE, *_aliases.split())(_class)
-    globals().update({_alias: _class for _alias in _aliases.split()})   # tf.initializers.glorot_uniform
+    globals().update(dict.fromkeys(_aliases.split(), _class))   # tf.initializers.glorot_uniform
 
 
 def get(identifier):

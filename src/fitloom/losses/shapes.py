@@ -54,8 +54,8 @@ def matched(y_true, y_pred, name):
     """Return floating targets and outputs of one shape.
 
     Raises:
-        ValueError: the shapes differ. (Keras broadcasts (32, 3) targets against (32, 1) outputs in silence.) One target a
-            row for several outputs is a warning in the losses of `_ONE_TARGET`.
+        ValueError: the shapes differ. (Keras broadcasts (32, 3) targets against (32, 1) outputs in silence.) One
+            target a row for several outputs is a warning in the losses of `_ONE_TARGET`.
     """
     y_true, y_pred = squeeze_or_expand(*as_pair(y_true, y_pred))
     true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)

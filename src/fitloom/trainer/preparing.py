@@ -76,7 +76,7 @@ def _predictions(model, x, mode):
     except InvalidArgumentError as error:
         if "string tensor" not in str(error):
             raise
-        raise ValueError(f"x holds text, but the model takes numbers. Turn it into numbers first: a StringLookup or "
+        raise ValueError("x holds text, but the model takes numbers. Turn it into numbers first: a StringLookup or "
                          "TextVectorization layer in the model, or applied to the data.") from error
     except NotImplementedError:
         if is_default(model, f"{mode}_step"):
