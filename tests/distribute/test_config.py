@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_others():
     simple = tf.distribute.cluster_resolver.SimpleClusterResolver(
         {"worker": ["a:1", "b:2"]}, task_type="worker", task_id=1, rpc_layer="grpc")
     assert simple.master("worker", 0) == "grpc://a:1" and simple.task_id == 1
-    with pytest.raises(NotImplementedError, match="TF_CONFIG"):
+    with pytest.raises(ImportError, match="TF_CONFIG"):
         tf.distribute.cluster_resolver.KubernetesClusterResolver()
     with pytest.raises(ValueError, match="TPU VM"):
         tf.distribute.cluster_resolver.TPUClusterResolver("grpc://10.0.0.1:8470")
@@ -113,3 +114,27 @@ def test_default_strategy_and_one_device():
     dataset = tf.data.Dataset.range(3)
     assert strategy.experimental_distribute_dataset(dataset) is dataset
     assert tf.distribute.is_chief()
+
+
+class Pods:
+    """What the Kubernetes client answers: pods 'w-1', 'w-0' of the label job-name=w."""
+
+    def __init__(self, *phases):
+        self.phases = phases
+
+    def list_pod_for_all_namespaces(self, label_selector):
+        assert label_selector == "job-name=w"
+        pods = [types.SimpleNamespace(metadata=types.SimpleNamespace(name=f"w-{i}"), status=types.SimpleNamespace(
+            phase=phase, host_ip=f"10.0.0.{i}")) for i, phase in enumerate(self.phases)]
+        return types.SimpleNamespace(items=pods[::-1])
+
+
+def test_kubernetes(monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: "w-1")
+    resolver = tf.distribute.cluster_resolver.KubernetesClusterResolver(
+        {"worker": ["job-name=w"]}, override_client=Pods("Running", "Running"))
+    assert resolver.cluster_spec().as_dict() == {"worker": ["10.0.0.0:8470", "10.0.0.1:8470"]}
+    assert (resolver.task_type, resolver.task_id, resolver.master()) == ("worker", 1, "grpc://10.0.0.1:8470")
+    with pytest.raises(RuntimeError, match="'w-1'.*Pending"):
+        tf.distribute.cluster_resolver.KubernetesClusterResolver(
+            {"worker": ["job-name=w"]}, override_client=Pods("Running", "Pending"))

@@ -2,6 +2,7 @@
 """`tf.distribute.cluster_resolver`: who is in the cluster, and which of them is this process."""
 import json
 import os
+import platform
 import re
 
 from fitloom.distribute.cluster import split_address
@@ -245,13 +246,57 @@ def _tasks(text):
 
 
 class KubernetesClusterResolver(ClusterResolver):
-    """Refused: pods are not looked up; operators such as Kubeflow set TF_CONFIG, which the error names."""
+    """The running pods of a Kubernetes cluster, found by their labels.
+
+    Args:
+        job_to_label_mapping: {job name: [label selector, ...]}; by default {'worker': ['job-name=tensorflow']}.
+        tf_server_port: port of every task.
+        override_client: a CoreV1Api; by default that of the package `kubernetes`, configured as inside a pod or else by
+            the kube config file.
+        executable_location: accepted for TensorFlow's sake, 'within_cluster' or 'off_cluster'.
+
+    `task_type` and `task_id` are those of the pod whose name is this machine's host name, as inside a pod; set them
+    elsewhere. Pods are ordered by name and addressed by their host's IP, as TensorFlow does.
+
+    Raises:
+        ImportError: no client was given and the package `kubernetes` is not installed.
+        RuntimeError: a selected pod is not running.
+    """
 
     def __init__(self, job_to_label_mapping=None, tf_server_port=8470, rpc_layer="grpc", override_client=None,
                  executable_location=None):
-        raise NotImplementedError("KubernetesClusterResolver does not ask the Kubernetes API for pods. Kubeflow's "
-                                  "training operator sets TF_CONFIG: use TFConfigClusterResolver(), or "
-                                  "SimpleClusterResolver with the addresses.")
+        self._labels = job_to_label_mapping or {"worker": ["job-name=tensorflow"]}
+        self._port, self.rpc_layer = tf_server_port, rpc_layer
+        self._client = override_client if override_client is not None else _kubernetes_client()
+        self._pods = {}
+        for job, selectors in self._labels.items():
+            found = [pod for selector in selectors
+                     for pod in self._client.list_pod_for_all_namespaces(label_selector=selector).items]
+            self._pods[job] = sorted(found, key=lambda pod: pod.metadata.name)
+            for number, pod in enumerate(self._pods[job]):
+                if pod.status.phase != "Running":
+                    raise RuntimeError(f"The pod '{pod.metadata.name}' of the job '{job}' is {pod.status.phase}, not "
+                                       "Running. Start the workers when all pods run.")
+                if pod.metadata.name == platform.node():
+                    self.task_type, self.task_id = job, number
+
+    def cluster_spec(self):
+        """Return the ClusterSpec of the pods found."""
+        return ClusterSpec({job: [f"{pod.status.host_ip}:{self._port}" for pod in pods]
+                            for job, pods in self._pods.items() if pods})
+
+
+def _kubernetes_client():
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        raise ImportError("KubernetesClusterResolver needs the package kubernetes: pip install kubernetes. Under "
+                          "Kubeflow, which sets TF_CONFIG, use TFConfigClusterResolver().") from error
+    try:
+        config.load_incluster_config()
+    except config.ConfigException:
+        config.load_kube_config()
+    return client.CoreV1Api()
 
 
 class TPUClusterResolver(ClusterResolver):
