@@ -34,3 +34,21 @@ def keras_home(tmp_path, monkeypatch):
     home.mkdir()
     monkeypatch.setenv("KERAS_HOME", str(home))
     return home
+
+
+def _resident_bytes():
+    with open("/proc/self/statm", encoding="utf-8") as statistics:
+        return int(statistics.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_between_files():
+    """Drop compiled programs when a worker has grown: thousands of tests keep some gigabytes of them."""
+    yield
+    if Path("/proc/self/statm").exists() and _resident_bytes() > 2.5e9:
+        import jax
+
+        import fitloom as tf
+
+        tf.keras.backend.clear_session()
+        jax.clear_caches()
