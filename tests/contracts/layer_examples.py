@@ -141,7 +141,7 @@ EXAMPLES = {
 ELSEWHERE = {
     "GRUCell": "RNN", "LSTMCell": "RNN", "SimpleRNNCell": "RNN", "StackedRNNCells": "RNN", "Wrapper": "a base class",
     "Merge": "a base class", "Layer": "test_layer.py", "InputLayer": "test_layer.py", "Lambda": "test_core.py",
-    "JaxLayer": "test_jax_layer.py",
+    "JaxLayer": "test_jax_layer.py", "TFSMLayer": "tests/saving/test_export.py",
     **dict.fromkeys(("CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup",
                      "TextVectorization"), "test_preprocessing.py: whole numbers and texts"),
 }

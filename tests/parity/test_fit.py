@@ -103,7 +103,9 @@ def test_history_agrees(name):
 def test_sum_in_float64_is_numpys():
     """The same run by hand in NumPy: what float32 loses above is rounding, not another formula."""
     ours.utils.set_random_seed(0)
+    policy = ours.config.dtype_policy()
     ours.config.set_floatx("float64")
+    ours.config.set_dtype_policy("float64")
     try:
         model = regression(ours)
         w, b, v, c = model.get_weights()
@@ -111,6 +113,7 @@ def test_sum_in_float64_is_numpys():
         model.fit(X.astype("float64"), Y.astype("float64"), batch_size=5, epochs=3, shuffle=False, verbose=0)
     finally:
         ours.config.set_floatx("float32")
+        ours.config.set_dtype_policy(policy)
     for _ in range(3):
         for start in range(0, 22, 5):
             x, y = X[start:start + 5].astype("float64"), Y[start:start + 5].astype("float64")

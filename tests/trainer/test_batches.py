@@ -143,7 +143,7 @@ def test_tf_data():
     assert counted(dataset.repeat(), steps_per_epoch=4, epochs=2) == [4, 4]
     with pytest.raises(ValueError, match="endless.*steps_per_epoch"):
         counted(dataset.repeat())
-    with pytest.warns(UserWarning, match="batch_size=3 has no meaning"):
+    with pytest.warns(UserWarning, match="batch_size=3 means nothing"):
         counted(dataset, batch_size=3)
     history = made.fit(dataset, validation_data=dataset, validation_steps=1, verbose=0).history
     assert list(history) == ["loss", "val_loss"]

@@ -113,8 +113,12 @@ class LayerState(Operation):
             if tuple(variable.shape) != shape:
                 raise ValueError(f"Layer {self.name} weight shape {tuple(variable.shape)} is not compatible with "
                                  f"provided weight shape {shape} (weight '{variable.path}').")
-        for variable, value in zip(own, weights):
-            variable.assign(value)
+        if not engine.executing_eagerly():
+            for variable, value in zip(own, weights):
+                variable.assign(value)
+            return
+        engine.set_host_values([(variable, np.array(value, dtype=variable.aval.dtype))
+                                for variable, value in zip(own, weights)])
 
     def count_params(self):
         """Return the number of scalars in `weights`.
