@@ -51,7 +51,7 @@ class Memo:
 
     __slots__ = ("inputs", "avals", "epoch", "stores", "new", "next", "instruction", "start", "end", "written",
                  "write_slots", "write_stores", "seeds", "before", "after", "leaves", "outputs", "plain", "nothing",
-                 "places", "run", "opens")
+                 "places", "run")
 
 
 class Procedure(Op):
@@ -232,7 +232,7 @@ class Bound:
                         return MISSED
             if memo.leaves != len(leaves) or memo.seeds is not None and memo.seeds != len(trace.ints):
                 return MISSED
-            for store in memo.opens:
+            for store, _ in memo.new:
                 array = store.value
                 if store.writer is not None or array.__class__ is np.ndarray:
                     return MISSED
@@ -307,7 +307,6 @@ class Bound:
         memo.stores, memo.new = [], []
         for store in dict.fromkeys(v.store for v in layout.variables):
             (memo.stores if store in before else memo.new).append((store, trace.opened[store]))
-        memo.opens = tuple([store for store, _ in memo.new])
         memo.seeds = len(trace.ints) if layout.seeded else None
         if layout.seeded:
             slots.append(trace.draw())
