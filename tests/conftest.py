@@ -17,8 +17,24 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     # NumPy's references share the machine with XLA and with the other workers.
     os.environ.setdefault(name, "1")
 
+import sys  # noqa: E402
+
+import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+# The same examples in every run; FITLOOM_EXPLORE=1 draws new ones.
+hypothesis.settings.register_profile("fitloom", derandomize=os.environ.get("FITLOOM_EXPLORE") != "1")
+hypothesis.settings.load_profile("fitloom")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Start every test from the same seed, of Fitloom and of the reference: what fails once fails again."""
+    for name in ("fitloom", "keras"):
+        module = sys.modules.get(name)
+        if module is not None:
+            (module.keras if name == "fitloom" else module).utils.set_random_seed(20261122)
 
 
 @pytest.fixture

@@ -181,7 +181,8 @@ def test_precision_top_k_breaks_ties_by_position():
     (lambda: tf.keras.metrics.PrecisionAtRecall(2.0), "recall"),
     (lambda: tf.keras.metrics.Precision(class_id=7)(np.ones((2, 3)), np.ones((2, 3))), "class_id"),
     (lambda: tf.keras.metrics.F1Score()(np.ones(3), np.ones(3)), "2D"),
-    (lambda: tf.keras.metrics.MeanSquaredError()(np.ones((3, 1)), np.ones((3, 2))), "same shape"),
+    (lambda: tf.keras.metrics.MeanSquaredError()(np.ones((3, 3)), np.ones((3, 2))), "same shape"),
+    (lambda: tf.keras.metrics.MeanSquaredLogarithmicError()(np.ones((3, 1)), np.ones((3, 2))), "same shape"),
     (lambda: tf.keras.metrics.Mean()(np.ones(3), sample_weight=np.ones((4,))), "4"),
     (lambda: tf.keras.metrics.get("acuracy"), "accuracy"),
 ])
@@ -202,3 +203,9 @@ def test_pickle():
     metric = tf.keras.metrics.MeanAbsoluteError(name="m")
     metric.update_state([[0.0]], [[2.0]])
     assert float(pickle.loads(pickle.dumps(metric)).result()) == 2.0
+
+
+def test_one_target_for_several_outputs_is_said():
+    with pytest.warns(UserWarning, match="one target a row"):
+        found = tf.keras.metrics.MeanSquaredError()(np.ones((3, 1)), np.zeros((3, 2)))
+    assert float(found) == 1.0

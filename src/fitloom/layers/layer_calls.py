@@ -75,6 +75,13 @@ class LayerCalls(LayerState):
         later = self._maybe_build(arguments)
         if self.input_spec is not None:
             self._check_input(self.input_spec, args, kwargs, first)
+        trace = CONTEXT.trace
+        if self.built and not later and len(args) == 1 and not (
+                trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager):
+            outputs = replay.record(self, first, kwargs if explicit_training is None
+                                    else dict(kwargs, training=explicit_training))
+            if outputs is not replay.NOT_RECORDED:
+                return outputs
         run = self._masked_call if self._makes_masks or "mask" in kwargs or masks.any_in(args, kwargs) else self._run
         outputs = run(signature, args, kwargs, explicit_training)
         if later and not self.built:

@@ -130,6 +130,12 @@ class _Choosing(RandomImages):
             setattr(self, name, layer)
         return list(made.values())
 
+    def build(self, input_shape=None):
+        """Build the layers to choose from: they are never called themselves."""
+        for layer in self._layers:
+            layer.build(input_shape)
+        super().build(input_shape)
+
     def _chosen(self, layers, images, unit):
         """Apply to each image the layer that its number chooses."""
         choice = ops.cast(unit * float(len(layers)), "int32")
