@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fitloom as tf
-from interop.test_layers_cross import assert_same, assert_same_state, train
+from interop.test_layers_cross import assert_same_state, train
 from parity.test_optimizers import PLAIN, SCHEDULES, SETTINGS
 from tolerances import BFLOAT16
 
