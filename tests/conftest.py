@@ -17,11 +17,16 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     # NumPy's references share the machine with XLA and with the other workers.
     os.environ.setdefault(name, "1")
 
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+# A shell lets what it runs in the background ignore Ctrl-C; here and in the processes of the tests it is heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run; FITLOOM_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile("fitloom", derandomize=os.environ.get("FITLOOM_EXPLORE") != "1")

@@ -194,6 +194,15 @@ def test_a_model_that_runs_eagerly(tmp_path):
     assert_same(run(tmp_path / "b", "arrays", make, save_freq=2, epochs=2), expected)
 
 
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run(tmp_path, "arrays", dense, Break(epoch=1, batch=1, number=signal.SIGINT))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.filterwarnings("ignore:Your input ran out")
 @pytest.mark.parametrize("data, place, number, raised", [
     ("arrays", {"epoch": 1, "batch": 1}, signal.SIGINT, KeyboardInterrupt),

@@ -41,7 +41,7 @@ def test_pinned_layer_equals_keras(name, arguments, images):
 
 
 RANDOM = {
-    "AugMix": {}, "RandAugment": {}, "RandomBrightness": {"factor": 0.5}, "RandomColorDegeneration": {"factor": 0.9},
+    "AugMix": {"num_chains": 2, "chain_depth": 2}, "RandAugment": {}, "RandomBrightness": {"factor": 0.5}, "RandomColorDegeneration": {"factor": 0.9},
     "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.3, "saturation_factor": 0.3, "hue_factor": 0.3},
     "RandomContrast": {"factor": 0.9}, "RandomCrop": {"height": 6, "width": 4}, "RandomElasticTransform": {},
     "RandomErasing": {}, "RandomFlip": {}, "RandomHue": {"factor": 1.0}, "RandomInvert": {}, "RandomPerspective": {},

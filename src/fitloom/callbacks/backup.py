@@ -181,6 +181,8 @@ class BackupAndRestore(Callback):
                 raise KeyboardInterrupt
             self._signal = number
         for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is signal.SIG_IGN:      # as a shell starts what it runs in the background
+                continue
             self._handlers[number] = signal.signal(number, note)
 
     def release(self):

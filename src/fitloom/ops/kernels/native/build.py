@@ -50,7 +50,7 @@ def build(folder: str | os.PathLike[str] = _HERE, sanitize: str = "") -> pathlib
     flags = ["-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
     if sanitize:
         # -O3 would take minutes with the checks in every loop.
-        flags += ["-O1", "-g", f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
+        flags += ["-O1", "-g1", f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
     flags += shlex.split(os.environ.get("FITLOOM_NATIVE_FLAGS", ""))
     headers = [f"-I{_HERE}", "-isystem", _jaxlib_headers()]
     with tempfile.TemporaryDirectory() as scratch:
