@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pipelines without randomness, run once under TensorFlow to record what it gives, and in the tests under Fitloom.
 
-    /work/peers/bin/python tests/data/scenarios.py     # or any Python with TensorFlow 2: rewrites the golden file
+    python tests/data/scenarios.py     # any Python with TensorFlow 2: rewrites the golden file
 
 writes tests/golden/data_scenarios.json: for each scenario the elements (nested lists with dtypes), the element spec,
-and the cardinality.
+and the cardinality; or the value, where a scenario gives no dataset. Every source and transformation that gives the
+same elements each time has one here; what stores, reads and lists files is in scenarios_stored.py.
 """
 import json
 import os
+import sys
 import tempfile
 
 import numpy as np
@@ -451,16 +453,509 @@ def timeseries_end(tf):
     return tf.keras.utils.timeseries_dataset_from_array(np.arange(10), None, 4, batch_size=2, end_index=8)
 
 
+@scenario
+def range_of_floats(tf):
+    return tf.data.Dataset.range(0, 5, 2, output_type=tf.float32)
+
+
+@scenario
+def range_that_is_empty(tf):
+    return tf.data.Dataset.range(5, 5).map(lambda x: (x, x + 1)).batch(2)
+
+
+@scenario
+def slices_of_nothing(tf):
+    return tf.data.Dataset.from_tensor_slices((np.zeros((0, 3), np.float16), np.zeros(0, bool))).batch(2)
+
+
+@scenario
+def slices_of_ragged(tf):
+    return tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1, 2], [], [3]]))
+
+
+@scenario
+def slices_of_sparse(tf):
+    return tf.data.Dataset.from_tensor_slices(tf.SparseTensor([[0, 1], [2, 0]], [5, 6], [3, 2]))
+
+
+@scenario
+def tensors_of_ragged_and_sparse(tf):
+    return tf.data.Dataset.from_tensors({"r": tf.ragged.constant([["a"], ["b", "c"]]),
+                                         "s": tf.SparseTensor([[0, 1]], [1.5], [2, 2])})
+
+
+@scenario
+def list_of_elements(tf):
+    return tf.data.experimental.from_list([(1, "a"), (2, "b")])
+
+
+@scenario
+def counter(tf):
+    return tf.data.Dataset.counter(start=3, step=-2).take(3)
+
+
+@scenario
+def counter_of_int32(tf):
+    return tf.data.Dataset.counter(dtype=tf.int32).take(2)
+
+
+@scenario
+def random_is_seeded(tf):
+    return tf.data.Dataset.random(seed=1).take(3).map(lambda x: (x >= 0, x < 2 ** 32))
+
+
+@scenario
+def map_to_none_and_strings(tf):
+    return tf.data.Dataset.from_tensor_slices(["1,2", "3,4"]).map(lambda s: tf.strings.split(s, ",")[1])
+
+
+@scenario
+def map_to_ragged(tf):
+    return tf.data.Dataset.from_tensor_slices(["a b", "c"]).map(lambda s: tf.strings.split([s]))
+
+
+@scenario
+def filter_out_all(tf):
+    return tf.data.Dataset.range(4).filter(lambda x: x > 9).batch(2)
+
+
+@scenario
+def filter_on_a_tuple(tf):
+    pairs = tf.data.Dataset.from_tensor_slices((np.arange(4), ["a", "b", "a", "c"]))
+    return pairs.filter(lambda i, s: tf.math.logical_or(s == "a", i > 2))
+
+
+@scenario
+def comparison_of_strings(tf):
+    return tf.data.Dataset.from_tensor_slices(["a", "b"]).map(lambda s: (s == "a", s != "a", s == s, tf.equal(s, "b")))
+
+
+@scenario
+def take_while_never(tf):
+    return tf.data.Dataset.range(4).take_while(lambda x: x > 0)
+
+
+@scenario
+def batch_of_a_dict(tf):
+    return tf.data.Dataset.from_tensor_slices({"s": ["a", "b", "c"], "i": np.arange(3, dtype=np.int8)}).batch(2)
+
+
+@scenario
+def batch_of_ragged(tf):
+    return tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1, 2], [], [3]])).batch(2)
+
+
+@scenario
+def batch_of_sparse(tf):
+    return tf.data.Dataset.from_tensor_slices(tf.SparseTensor([[0, 1], [2, 0]], [5, 6], [3, 2])).batch(2)
+
+
+@scenario
+def batch_drops_all(tf):
+    return tf.data.Dataset.range(2).batch(3, drop_remainder=True)
+
+
+@scenario
+def ragged_batch(tf):
+    return ragged_rows(tf).ragged_batch(2)
+
+
+@scenario
+def ragged_batch_drop_remainder(tf):
+    return ragged_rows(tf).ragged_batch(2, drop_remainder=True)
+
+
+@scenario
+def ragged_batch_with_empty_rows(tf):
+    return ragged_rows(tf, (0, 2, 0)).ragged_batch(3)
+
+
+@scenario
+def ragged_batch_of_nothing(tf):
+    return ragged_rows(tf, ()).ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_int32_splits(tf):
+    return ragged_rows(tf).ragged_batch(3, row_splits_dtype=tf.int32)
+
+
+@scenario
+def ragged_batch_of_scalars(tf):
+    return tf.data.Dataset.range(5).ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_one_shape(tf):
+    return tf.data.Dataset.from_tensor_slices(np.arange(6.0).reshape(3, 2)).ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_a_dict(tf):
+    rows = tf.data.Dataset.zip({"ids": ragged_rows(tf), "label": tf.data.Dataset.range(5)})
+    return rows.ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_strings(tf):
+    return tf.data.Dataset.from_tensor_slices(["a b", "", "c d e"]).map(tf.strings.split).ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_matrices(tf):
+    def generator():
+        for rows, columns in ((1, 2), (2, 2), (0, 2)):
+            yield np.ones((rows, columns))
+    matrices = tf.data.Dataset.from_generator(generator, output_signature=tf.TensorSpec((None, 2), tf.float32))
+    return matrices.ragged_batch(2)
+
+
+@scenario
+def ragged_batch_of_two_ragged_axes(tf):
+    def generator():
+        for rows, columns in ((1, 2), (2, 3), (2, 0)):
+            yield np.arange(rows * columns).reshape(rows, columns)
+    matrices = tf.data.Dataset.from_generator(generator, output_signature=tf.TensorSpec((None, None), tf.int32))
+    return matrices.ragged_batch(2)
+
+
+@scenario
+def ragged_batch_to_dense(tf):
+    return ragged_rows(tf).ragged_batch(2).map(lambda r: r.to_tensor(default_value=-1))
+
+
+@scenario
+def ragged_batch_unbatched(tf):
+    return ragged_rows(tf).ragged_batch(2).unbatch()
+
+
+@scenario
+def ragged_batch_as_numpy(tf):
+    return [batch for lengths in ((1, 2, 3), (2, 2)) for batch in ragged_rows(tf, lengths).ragged_batch(
+        2).as_numpy_iterator()]
+
+
+@scenario
+def sparse_batch(tf):
+    return tf.data.Dataset.range(3).map(lambda x: tf.fill([x], x)).sparse_batch(2, [4])
+
+
+@scenario
+def sparse_batch_of_open_rows(tf):
+    return ragged_rows(tf, (1, 3, 2)).sparse_batch(2, [None])
+
+
+@scenario
+def sparse_batch_of_zeros(tf):
+    return tf.data.Dataset.from_tensors([0.0, 1.5, 0.0]).sparse_batch(1, [3])
+
+
+@scenario
+def sparse_batch_of_matrices(tf):
+    return tf.data.Dataset.from_tensors(np.arange(4, dtype=np.int16).reshape(2, 2)).repeat(2).sparse_batch(2, [2, 3])
+
+
+@scenario
+def sparse_batch_of_strings(tf):
+    return tf.data.Dataset.from_tensor_slices(["a b", "c"]).map(tf.strings.split).sparse_batch(2, [3])
+
+
+@scenario
+def sparse_batch_of_nothing(tf):
+    return ragged_rows(tf, ()).sparse_batch(2, [3])
+
+
+@scenario
+def sparse_batch_as_numpy(tf):
+    return list(ragged_rows(tf).sparse_batch(2, [6]).as_numpy_iterator())
+
+
+@scenario
+def padded_batch_of_strings(tf):
+    return tf.data.Dataset.from_tensor_slices(["a b", "", "c"]).map(tf.strings.split).padded_batch(2)
+
+
+@scenario
+def padded_batch_of_a_dict(tf):
+    rows = tf.data.Dataset.zip({"x": ragged_rows(tf, dtype="float32"), "n": tf.data.Dataset.range(5)})
+    return rows.padded_batch(3, padded_shapes={"x": [None], "n": []}, padding_values={"x": -1.0, "n": None})
+
+
+@scenario
+def padded_batch_of_matrices(tf):
+    def generator():
+        for rows, columns in ((1, 2), (2, 1)):
+            yield np.ones((rows, columns))
+    matrices = tf.data.Dataset.from_generator(generator, output_signature=tf.TensorSpec((None, None), tf.float32))
+    return matrices.padded_batch(2, padded_shapes=[None, 3])
+
+
+@scenario
+def unbatch_of_a_dict(tf):
+    return tf.data.Dataset.from_tensor_slices({"a": ["x", "y", "z"], "b": np.arange(3.0)}).batch(2).unbatch()
+
+
+@scenario
+def unbatch_of_empty_batches(tf):
+    return tf.data.Dataset.from_tensor_slices(np.zeros((3, 0, 2), np.float32)).unbatch()
+
+
+@scenario
+def rebatch_larger(tf):
+    return tf.data.Dataset.range(7).batch(2).rebatch(5)
+
+
+@scenario
+def rebatch_by_turns(tf):
+    return tf.data.Dataset.range(8).batch(4).rebatch([2, 1, 1])
+
+
+@scenario
+def shuffle_of_one(tf):
+    return tf.data.Dataset.range(4).shuffle(1)
+
+
+@scenario
+def repeat_of_nothing(tf):
+    return tf.data.Dataset.range(0).repeat(3)
+
+
+@scenario
+def shard_of_little(tf):
+    return tf.data.Dataset.range(2).shard(4, 3)
+
+
+@scenario
+def enumerate_a_tuple(tf):
+    return tf.data.Dataset.from_tensor_slices(([1, 2], ["a", "b"])).enumerate()
+
+
+@scenario
+def zip_a_nest(tf):
+    a, b = tf.data.Dataset.range(2), tf.data.Dataset.range(4, 9)
+    return tf.data.Dataset.zip((a, {"b": b, "both": (a, b)}))
+
+
+@scenario
+def concatenate_with_nothing(tf):
+    return tf.data.Dataset.range(0).concatenate(tf.data.Dataset.range(2)).concatenate(tf.data.Dataset.range(0))
+
+
+@scenario
+def interleave_of_tuples(tf):
+    return tf.data.Dataset.from_tensor_slices((np.array([1, 2, 2]), ["a", "b", "c"])).interleave(
+        lambda n, s: tf.data.Dataset.from_tensors(s).repeat(n).enumerate(), cycle_length=2, block_length=1)
+
+
+@scenario
+def flat_map_to_nothing(tf):
+    return tf.data.Dataset.range(3).flat_map(lambda x: tf.data.Dataset.range(0))
+
+
+@scenario
+def flat_map_of_a_dict(tf):
+    return tf.data.Dataset.from_tensor_slices({"a": [[1, 2], [3, 4]]}).flat_map(
+        lambda d: tf.data.Dataset.from_tensor_slices({"a": d["a"], "b": d["a"] * 2}))
+
+
+@scenario
+def window_remainders(tf):
+    return tf.data.Dataset.range(7).window(3).flat_map(lambda w: w.batch(3))
+
+
+@scenario
+def window_that_drops(tf):
+    return tf.data.Dataset.range(7).window(3, drop_remainder=True).flat_map(lambda w: w.batch(3))
+
+
+@scenario
+def window_with_gaps(tf):
+    return tf.data.Dataset.range(10).window(2, shift=4, stride=2).flat_map(lambda w: w.batch(2))
+
+
+@scenario
+def window_sums(tf):
+    return tf.data.Dataset.range(6).window(2).map(lambda w: w.reduce(np.int64(0), lambda a, b: a + b))
+
+
+@scenario
+def window_of_dicts(tf):
+    rows = tf.data.Dataset.from_tensor_slices({"a": np.arange(4), "s": ["a", "b", "c", "d"]})
+    return rows.window(3).flat_map(lambda w: tf.data.Dataset.zip((w["a"].batch(3), w["s"].batch(3))))
+
+
+@scenario
+def reduce_to_a_sum(tf):
+    return tf.data.Dataset.range(5).reduce(np.int64(0), lambda state, x: state + x)
+
+
+@scenario
+def reduce_of_nothing(tf):
+    return tf.data.Dataset.range(0).reduce((7, "s"), lambda state, _: state)
+
+
+@scenario
+def reduce_a_nest(tf):
+    pairs = tf.data.Dataset.from_tensor_slices((np.arange(3.0), ["a", "b", "c"]))
+    return pairs.reduce({"n": 0, "s": ""}, lambda state, pair: {"n": state["n"] + 1, "s": state["s"] + pair[1]})
+
+
+@scenario
+def reduce_of_batches(tf):
+    return tf.data.Dataset.range(5).batch(2).reduce(np.int64(1), lambda state, x: state + tf.reduce_sum(x))
+
+
+@scenario
+def scan_of_a_nest(tf):
+    def step(state, x):
+        return {"n": state["n"] + 1, "last": x}, (x - state["last"], state["n"])
+    return tf.data.Dataset.from_tensor_slices([3.0, 5.0, 4.0]).scan({"n": 0, "last": 0.0}, step)
+
+
+@scenario
+def scan_of_nothing(tf):
+    return tf.data.Dataset.range(0).scan(np.int64(0), lambda state, x: (state + x, state))
+
+
+@scenario
+def unique_of_batches_apart(tf):
+    return tf.data.Dataset.range(6).map(lambda x: x % 3).unique().batch(2)
+
+
+@scenario
+def group_by_window_of_keys(tf):
+    return tf.data.Dataset.range(9).group_by_window(
+        lambda x: x % 3, lambda key, w: tf.data.Dataset.zip((tf.data.Dataset.from_tensors(key), w.batch(9))),
+        window_size_func=lambda key: key + 1)
+
+
+@scenario
+def bucket_without_padding(tf):
+    rows = tf.data.Dataset.from_tensor_slices(np.array([[1, 1], [4, 4], [2, 2]]))
+    return rows.bucket_by_sequence_length(lambda x: tf.cast(x[0], tf.int32), [3], [2, 2], no_padding=True)
+
+
+@scenario
+def bucket_that_drops(tf):
+    return ragged_rows(tf, (3, 1, 4, 1, 5)).bucket_by_sequence_length(
+        lambda x: tf.shape(x)[0], [3], [2, 2], padding_values=-1, drop_remainder=True)
+
+
+@scenario
+def bucket_of_tuples(tf):
+    rows = tf.data.Dataset.zip((ragged_rows(tf, (3, 1, 4, 1, 5)), tf.data.Dataset.range(5)))
+    return rows.bucket_by_sequence_length(lambda x, y: tf.shape(x)[0], [3], [2, 2], padded_shapes=([None], []))
+
+
+@scenario
+def choose_to_the_shortest(tf):
+    parts = [tf.data.Dataset.from_tensor_slices(["a", "b"]), tf.data.Dataset.from_tensor_slices(["x"])]
+    return tf.data.Dataset.choose_from_datasets(parts, tf.data.Dataset.range(2).repeat(3))
+
+
+@scenario
+def sample_with_certainty(tf):
+    return tf.data.Dataset.sample_from_datasets(
+        [tf.data.Dataset.range(3), tf.data.Dataset.range(10, 12)], weights=[0.0, 1.0], stop_on_empty_dataset=True)
+
+
+@scenario
+def sample_goes_on(tf):
+    return tf.data.Dataset.sample_from_datasets(
+        [tf.data.Dataset.range(2), tf.data.Dataset.range(10, 12)], weights=[1.0, 0.0])
+
+
+@scenario
+def resample_what_is_right(tf):
+    data = tf.data.Dataset.from_tensor_slices(np.array([0, 1, 0, 1]))
+    return data.rejection_resample(lambda x: x, target_dist=[0.5, 0.5], initial_dist=[0.5, 0.5]).filter(
+        lambda label, x: label == x)
+
+
+@scenario
+def apply_a_function(tf):
+    return tf.data.Dataset.range(6).apply(lambda d: d.skip(1).batch(2))
+
+
+@scenario
+def apply_older_names(tf):
+    data = tf.data.Dataset.range(4)
+    for transformation in (tf.data.experimental.enumerate_dataset(2), tf.data.experimental.take_while(lambda i, x: i < 5),
+                           tf.data.experimental.map_and_batch(lambda i, x: i * x, 2), tf.data.experimental.unbatch()):
+        data = data.apply(transformation)
+    return data
+
+
+@scenario
+def group_by_reducer(tf):
+    mean = tf.data.experimental.Reducer(lambda key: (0.0, 0.0), lambda state, x: (state[0] + x, state[1] + 1.0),
+                                        lambda total, count: total / count)
+    return tf.data.Dataset.from_tensor_slices([1.0, 2.0, 3.0, 5.0]).apply(
+        tf.data.experimental.group_by_reducer(lambda x: tf.cast(x, tf.int64) % 2, mean))
+
+
+@scenario
+def errors_are_left_out(tf):
+    return tf.data.Dataset.from_tensor_slices([1.0, 2.0, 0.0, 4.0]).map(
+        lambda x: tf.debugging.check_numerics(1.0 / x, "division by zero")).ignore_errors()
+
+
+@scenario
+def with_options(tf):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 2
+    return tf.data.Dataset.range(4).map(lambda x: x + 1, num_parallel_calls=2).with_options(options)
+
+
+@scenario
+def map_in_parallel(tf):
+    return tf.data.Dataset.range(9).map(lambda x: x * x, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@scenario
+def single_element(tf):
+    return tf.data.Dataset.from_tensors({"a": [1, 2], "b": "x"}).get_single_element()
+
+
+@scenario
+def numpy_elements(tf):
+    data = tf.data.Dataset.from_tensor_slices({"i": [1, 2], "s": ["a", "b"], "p": ([True, False], [[1.5], [2.5]])})
+    return [element["i"].dtype.name + str(type(element["s"]).__name__) for element in data.as_numpy_iterator()]
+
+
+@scenario
+def cardinalities(tf):
+    data, odd = tf.data.Dataset.range(7), tf.data.Dataset.range(7).filter(lambda x: x % 2 == 1)
+    return [int(each.cardinality()) for each in (
+        data, data.repeat(), data.repeat(0), data.repeat(3), data.batch(2), data.batch(2, drop_remainder=True), odd,
+        odd.repeat(), odd.take(0), data.skip(9), data.take(3), data.take(-1), data.shard(3, 0), data.shard(3, 1),
+        data.window(3), data.window(3, 1, drop_remainder=True), data.concatenate(data), data.concatenate(odd),
+        data.concatenate(data.repeat()), tf.data.Dataset.zip((data, data.repeat())), tf.data.Dataset.zip((data, odd)),
+        data.batch(3).unbatch(), data.flat_map(tf.data.Dataset.from_tensors), data.interleave(tf.data.Dataset.range),
+        data.shuffle(3).prefetch(1), data.cache(), data.enumerate(), data.scan(0, lambda s, x: (s, x)),
+        data.take_while(lambda x: x < 3), data.unique(), data.ignore_errors(), data.padded_batch(2),
+        data.batch(3).rebatch(2))]
+
+
 def plain(value):
     """Return an element as JSON values: arrays as [dtype, nested lists]."""
     if isinstance(value, dict):
         return {"dict": {key: plain(item) for key, item in value.items()}}
     if isinstance(value, tuple):
         return {"tuple": [plain(item) for item in value]}
+    if hasattr(value, "row_splits"):
+        return {"ragged": [plain(value.flat_values), *(plain(splits) for splits in value.nested_row_splits)]}
+    if hasattr(value, "dense_shape"):
+        return {"sparse": [plain(value.indices), plain(value.values), plain(value.dense_shape)]}
+    if hasattr(value, "numpy"):
+        value = value.numpy()
     array = np.asarray(value)
+    if array.dtype.kind == "O" and array.size and isinstance(array.flat[0], np.ndarray):
+        return {"rows": [plain(row) for row in array]}
     if array.dtype.kind in "OSU":
-        items = np.array([item.decode("latin1") for item in array.reshape(-1)], object).reshape(array.shape)
-        return ["string", items.tolist()]
+        items = [item.decode("latin1") if isinstance(item, bytes) else str(item) for item in array.reshape(-1)]
+        return ["string", np.array(items, object).reshape(array.shape).tolist()]
     return [array.dtype.name, array.tolist()]
 
 
@@ -470,19 +965,38 @@ def plain_spec(spec):
         return {"dict": {key: plain_spec(item) for key, item in spec.items()}}
     if isinstance(spec, tuple):
         return {"tuple": [plain_spec(item) for item in spec]}
-    return [None if spec.shape.rank is None else spec.shape.as_list(), spec.dtype.name]
+    plainly = [None if spec.shape.rank is None else spec.shape.as_list(), spec.dtype.name]
+    if hasattr(spec, "row_splits_dtype"):
+        return {"ragged": [plainly, [spec.ragged_rank, spec.row_splits_dtype.name]]}
+    return {"sparse": [plainly]} if type(spec).__name__ == "SparseTensorSpec" else plainly
+
+
+def composite(spec):
+    """Whether elements have ragged or sparse components, which an iterator of arrays would not show."""
+    return "ragged" in json.dumps(plain_spec(spec)) or "sparse" in json.dumps(plain_spec(spec))
 
 
 def run(name, tf):
     dataset = SCENARIOS[name](tf)
-    elements = [plain(element) for element in dataset.as_numpy_iterator()]
-    return {"elements": elements, "spec": plain_spec(dataset.element_spec), "cardinality": int(dataset.cardinality())}
+    if not hasattr(dataset, "as_numpy_iterator"):
+        return {"value": [plain(item) for item in dataset] if isinstance(dataset, list) else plain(dataset)}
+    elements = dataset if composite(dataset.element_spec) else dataset.as_numpy_iterator()
+    return {"elements": [plain(element) for element in elements], "spec": plain_spec(dataset.element_spec),
+            "cardinality": int(dataset.cardinality())}
+
+
+def record(tf):
+    """Write what `tf` gives into the golden file."""
+    path = os.path.join(os.path.dirname(__file__), "..", "golden", "data_scenarios.json")
+    golden = {name: run(name, tf) for name in SCENARIOS}
+    with open(path, "w") as out:
+        out.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(golden.items())) + "\n}\n")
 
 
 if __name__ == "__main__":
     import tensorflow
 
-    golden = {name: run(name, tensorflow) for name in SCENARIOS}
-    path = os.path.join(os.path.dirname(__file__), "..", "golden", "data_scenarios.json")
-    with open(path, "w") as out:
-        out.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(golden.items())) + "\n}\n")
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+    from data import scenarios, scenarios_stored  # noqa: F401  the second adds to the first's table
+
+    scenarios.record(tensorflow)

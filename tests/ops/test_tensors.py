@@ -143,6 +143,10 @@ def test_ragged():
     assert r[0].numpy().tolist() == [1, 2, 3] and (r * 2).to_list() == [[2, 4, 6], [], [8]] and r[1:].to_list() == [[], [4]]
     assert tf.RaggedTensor.from_tensor([[1, 0], [2, 3]], padding=0).to_list() == [[1], [2, 3]]
     assert tf.strings.split(["a b", "c"]).to_list() == [[b"a", b"b"], [b"c"]]
+    text = tf.constant("a b")
+    assert tf.strings.split([text]).to_list() == [[b"a", b"b"]]
+    assert tf.convert_to_tensor([[text, "c"]]).numpy().tolist() == [[b"a b", b"c"]]
+    assert tf.repeat([text], 2).numpy().tolist() == tf.reshape(["a b", "a b"], [2]).numpy().tolist() == [b"a b", b"a b"]
     np.testing.assert_array_equal(tf.sparse.to_dense(r.to_sparse()), r.to_tensor())
 
 

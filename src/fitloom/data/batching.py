@@ -6,7 +6,7 @@ from fitloom import ops
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
-from fitloom.data import ragged, structure
+from fitloom.data import composite, structure
 from fitloom.data.access import stack, uniform
 from fitloom.data.plan import (
     BY_ROW_BATCHES,
@@ -60,7 +60,7 @@ class Batch(Node):
 
     def _by_elements(self, run):
         spec = self.inputs[0].element_spec(peek=False)
-        if spec is not None and any(isinstance(s, ops.RaggedTensorSpec) for s in structure.flatten(spec)):
+        if spec is not None and any(map(is_ragged, structure.flatten(spec))):
             return RaggedBatchFlow(self, run)
         return BatchFlow(self, run)
 
@@ -114,17 +114,23 @@ class BatchFlow(Wrapper):
 
     def stack(self, elements):
         """Return the stacked components of elements that are not plain arrays of one shape."""
-        for column in zip(*elements):
-            if not isinstance(column[0], (np.ndarray, np.generic)):
-                continue
-            first = column[0]
+        return tuple([self.stack_one(column) for column in zip(*elements)])
+
+    def stack_one(self, column):
+        """Return the stacked values of one component."""
+        first = column[0]
+        if isinstance(first, ops.RaggedTensor):
+            return composite.stack_ragged(column, splits_dtype=first.row_splits.dtype)
+        if isinstance(first, ops.SparseTensor):
+            return composite.stack_sparse(column)
+        if isinstance(first, (np.ndarray, np.generic)):
             for position, component in enumerate(column):
                 if component.shape != first.shape or component.dtype != first.dtype:
                     raise InvalidArgumentError(
                         f"Dataset.{self.node.name} cannot stack components of different shapes in one batch: element 0 "
                         f"has shape {tuple(first.shape)} and element {position} has shape {tuple(component.shape)}. "
                         "Use padded_batch or ragged_batch, or make the shapes equal in a map before.")
-        return stack(elements)
+        return stack([(component,) for component in column])[0]
 
     def skip(self, count):
         passed = self.source.skip(count * self.node.size)
@@ -261,34 +267,29 @@ class RaggedBatch(Batch):
         spec = self.inputs[0].element_spec(peek)
         rows = self.size if self.drop_remainder else None
 
-        def batched(s):
-            if stays_dense(s):
-                return structure.with_leading(s, rows)
-            return ragged.spec(structure.with_leading(s, rows), self.splits_dtype)
-        return None if spec is None else structure.map_structure(batched, spec)
+        return None if spec is None else structure.map_structure(
+            lambda s: structure.with_leading(composite.row_spec(s, self.splits_dtype), rows), spec)
 
     def flow(self, run):
         return RaggedBatchFlow(self, run)
 
 
-def stays_dense(spec):
-    """Whether elements of a spec stack to a plain array whatever they are."""
-    return isinstance(spec, TensorSpec) and spec.shape.is_fully_defined()
+def is_ragged(spec):
+    """Whether a component is ragged, or a row of something ragged."""
+    return isinstance(spec, ops.RaggedTensorSpec)
 
 
 class RaggedBatchFlow(BatchFlow):
-    """Stacks what is declared of one shape, makes ragged tensors of the rest."""
+    """Makes ragged tensors of what is ragged, or stands for it in the spec of the batches; stacks the rest."""
 
     def pull(self):
         node = self.node
         elements = self.source.pull_many(node.size)
         if len(elements) < node.size and (node.drop_remainder or not elements):
             return END
-        columns = []
-        for spec, column in zip(structure.flatten(node.inputs[0].element_spec()), zip(*elements)):
-            dense = stays_dense(spec) or (isinstance(spec, TensorSpec) and type(node) is Batch)
-            columns.append(self.stack([(c,) for c in column])[0] if dense else ragged.stack(column))
-        return tuple(columns)
+        return tuple([composite.stack_ragged(column, spec.ragged_rank - 1, spec.row_splits_dtype) if is_ragged(spec)
+                      else self.stack_one(column)
+                      for spec, column in zip(structure.flatten(node.element_spec()), zip(*elements))])
 
 
 class Unbatch(Node):
@@ -332,7 +333,7 @@ class UnbatchFlow(Wrapper):
         self.at, self.rows = 0, []
         if batch is END:
             return False
-        columns = [rows_of(c) if isinstance(c, np.ndarray) else ragged.rows(c) for c in batch]
+        columns = [composite.rows(c) for c in batch]
         if len({len(c) for c in columns}) > 1:
             raise InvalidArgumentError(
                 f"Dataset.unbatch needs components with the same number of rows, but they have "

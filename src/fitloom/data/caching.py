@@ -11,7 +11,7 @@ from fitloom.data import structure
 from fitloom.data.access import ArrayAccess, stack, uniform
 from fitloom.data.plan import END, Flow, Node, Run, start
 from fitloom.data.sources import IndexedFlow
-from fitloom.data.storage import Elements, Writer, sync_folder
+from fitloom.data.storage import Elements, Writer, level, sync_folder
 
 MANIFEST = "dataset.json"
 
@@ -24,6 +24,7 @@ class Cache(Node):
     """
 
     name = "cache"
+    compression = None
 
     def __init__(self, source, path=""):
         super().__init__(source)
@@ -95,7 +96,7 @@ class CacheFlow(Flow):
         if self.run.peek:
             return
         if node.path:
-            self.writer = Writer(node.path, node.inputs[0].element_spec())
+            self.writer = Writer(node.path, node.inputs[0].element_spec(), node.compression)
         else:
             self.elements = []
 
@@ -186,14 +187,14 @@ class Saved(Node):
         return IndexedFlow(self.cardinality(), self.get)
 
 
-def save(node, path, shard_of=None):
+def save(node, path, shard_of=None, compression=None):
     """Write a dataset's elements into the folder `path`: whole, or not at all (what was there stays until then)."""
     path, spec = os.fspath(path), node.element_spec()
     token, writers, number = secrets.token_hex(4), {}, 0
 
     def writer_of(shard):
         if shard not in writers:
-            writers[shard] = Writer(os.path.join(path, f"{token}-{shard:05d}.elements"), spec)
+            writers[shard] = Writer(os.path.join(path, f"{token}-{shard:05d}.elements"), spec, compression)
         return writers[shard]
 
     flow = start(node, Run.of(node))
@@ -242,4 +243,5 @@ class Snapshot(Cache):
         super().__init__(source)
         digest = hashlib.sha256(repr((source.fingerprint(), structure.outline(source.element_spec()))).encode())
         self.path = os.path.join(os.fspath(path), digest.hexdigest()[:16] + ".elements")
+        level(compression)
         self.compression = compression

@@ -16,6 +16,7 @@ from fitloom.data.plan import END, INFINITE, UNKNOWN, Run, start
 from fitloom.data.prefetching import Prefetch
 from fitloom.data.seeds import fresh_seed
 from fitloom.data.sources import Generated, Random, Range, Slices, Tensors, signature_of
+from fitloom.data.storage import level
 from fitloom.data.threads import AUTOTUNE
 from fitloom.data.transforms import Filter, Map, TakeWhile
 from fitloom.data.windows import GroupByWindow, IgnoreErrors, Scan, Unique, Window
@@ -156,6 +157,10 @@ class Dataset:
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"Dataset.sample_from_datasets needs weights that are not negative and not all zero, "
                              f"but received {weights}.")
+        datasets = [dataset for dataset, weight in zip(datasets, weights) if weight]
+        weights = [weight for weight in weights if weight]
+        if len(datasets) == 1:
+            return datasets[0]
         return Dataset(Sample([d._node for d in datasets], weights, fresh_seed(seed), stop_on_empty_dataset,
                               rerandomize_each_iteration is not False), _merged(datasets))
 
@@ -167,7 +172,11 @@ class Dataset:
 
     @staticmethod
     def load(path, element_spec=None, compression=None, reader_func=None, wait=False) -> "Dataset":
-        """Read a dataset that `save` wrote."""
+        """Read a dataset that `save` wrote; whether it is compressed stands in its files."""
+        level(compression)
+        if wait:
+            raise NotImplementedError("Dataset.load reads what a finished save has written; wait=True is not "
+                                      "supported.")
         paths = saved_files(path)
         if reader_func is None:
             return Dataset(Saved(paths, element_spec))
@@ -387,10 +396,13 @@ class Dataset:
         return self._with(Snapshot(self._node, path, compression))
 
     def save(self, path, compression=None, shard_func=None, checkpoint_args=None):
-        """Write the elements into a folder, from which `Dataset.load` reads them; whole, or not at all."""
+        """Write the elements into a folder, from which `Dataset.load` reads them; whole, or not at all.
+
+        `compression`: None, 'GZIP', or 'SNAPPY' for a quicker and weaker one (zlib both).
+        """
         if checkpoint_args is not None:
             raise NotImplementedError("Dataset.save writes in one go: checkpoint_args is not supported.")
-        save(self._node, path, None if shard_func is None else self._function(shard_func, "save"))
+        save(self._node, path, None if shard_func is None else self._function(shard_func, "save"), compression)
 
     def prefetch(self, buffer_size, name=None) -> "Dataset":
         """Compute up to `buffer_size` elements ahead (AUTOTUNE: as many as help), in a thread where that pays."""

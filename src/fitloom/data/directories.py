@@ -161,7 +161,7 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
                                  subset=None, follow_links=False, interpolation="bilinear",
                                  crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, data_format=None, format="tf",
                                  verbose=True):
-    """Make a dataset of float32 image batches (and labels) from a folder with a subfolder a class.
+    """Make a dataset of image batches (and labels) from a folder with a subfolder a class.
 
     Args:
         directory: the folder; formats: JPEG, PNG, BMP, GIF (first frame), WebP.
@@ -174,7 +174,7 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
         shuffle: order the files at random, anew each epoch.
         seed: of the order and of the split.
         validation_split: the part held out; `subset` says which part is wanted: 'training', 'validation' or 'both'.
-        interpolation: how `tf.image.resize` does it.
+        interpolation: how `tf.image.resize` does it; 'nearest' keeps the pixels' uint8, all others give float32.
         crop_to_aspect_ratio, pad_to_aspect_ratio: instead of distorting.
         data_format: 'channels_last' or 'channels_first'; the Keras setting if None.
 
@@ -206,7 +206,8 @@ def image_dataset_from_directory(directory, labels="inferred", label_mode="int",
         return np.ascontiguousarray(array.transpose(2, 0, 1)) if first else array
 
     shape = (channels, *size) if first else (*size, channels)
-    made = _build(_parts(paths, numbers, validation_split, subset, verbose), read, TensorSpec(shape, "float32"),
+    dtype = "uint8" if interpolation == "nearest" else "float32"
+    made = _build(_parts(paths, numbers, validation_split, subset, verbose), read, TensorSpec(shape, dtype),
                   label_mode, names, batch_size, shuffle, seed)
     return made if subset == "both" else made[0]
 

@@ -244,7 +244,7 @@ class Reducer:
     Args:
         init_func: key -> state.
         reduce_func: (state, element) -> state.
-        finalize_func: state -> result.
+        finalize_func: state -> result; a tuple arrives as several arguments.
     """
 
     def __init__(self, init_func, reduce_func, finalize_func):
@@ -254,7 +254,9 @@ class Reducer:
 def group_by_reducer(key_func, reducer):
     """Return a function for `apply`: one result for each key, in the order of the keys."""
     def reduced(key, window):
-        return Dataset.from_tensors(reducer.finalize_func(window.reduce(reducer.init_func(key), reducer.reduce_func)))
+        state = window.reduce(reducer.init_func(key), reducer.reduce_func)
+        finalize = reducer.finalize_func
+        return Dataset.from_tensors(finalize(*state) if type(state) is tuple else finalize(state))
     return lambda dataset: dataset.group_by_window(key_func, reduced, window_size=1 << 62)
 
 

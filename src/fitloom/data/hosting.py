@@ -6,6 +6,7 @@ traced function as inputs. So a function that parses records and computes on the
 elements at once: the host calls first, then the program.
 """
 import jax.numpy as jnp
+import numpy as np
 
 from fitloom import engine
 
@@ -41,9 +42,14 @@ class HostTrace:
 
 
 class HostValue:
-    """A string tensor in a traced function; only functions that know it can use it."""
+    """A string tensor in a traced function; only functions that know it can use it.
+
+    It can be compared with a text. Whatever else Python does with any object (text, truth, hash, an array of it)
+    needs the value: the function is then run element by element.
+    """
 
     __slots__ = ("trace", "number")
+    __array_ufunc__ = None
     shape = ()
 
     def __init__(self, trace, number):
@@ -70,6 +76,25 @@ class HostValue:
             made.append(value)
         self.trace.calls.append(HostCall(compute, self.number, noted))
         return made
+
+    def __eq__(self, other):
+        return self._compared(other, True)
+
+    def __ne__(self, other):
+        return self._compared(other, False)
+
+    def _compared(self, other, equal):
+        if not isinstance(other, (str, bytes)):
+            self._needs_the_value()
+        text = other.encode() if isinstance(other, str) else other
+        result, = self.call(lambda strings: (np.array([(s == text) == equal for s in strings], bool),),
+                            [((), np.dtype(bool))])
+        return result
+
+    def _needs_the_value(self, *_, **__):
+        raise TypeError("The value of a string is not known while a function is traced.")
+
+    __hash__ = __bool__ = __str__ = __repr__ = __format__ = __array__ = _needs_the_value  # type: ignore[assignment]
 
 
 def run(calls, strings):

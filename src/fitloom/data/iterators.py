@@ -7,7 +7,7 @@ import weakref
 import jax
 import numpy as np
 
-from fitloom import engine
+from fitloom import engine, ops
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import structure
 from fitloom.data.caching import Cache
@@ -240,6 +240,8 @@ def on_device(component):
 def _to_user(component):
     if isinstance(component, structure.Opaque) and hasattr(component, "_as_user_value"):
         return component._as_user_value()
+    if isinstance(component, (ops.RaggedTensor, ops.SparseTensor)):
+        return component.numpy()
     if getattr(component, "ndim", 1) == 0:
         return component[()]
     return component

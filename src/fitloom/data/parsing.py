@@ -116,7 +116,8 @@ def _batch(records, scans, key, feature):
         places = np.stack([np.repeat(np.arange(len(rows)), lengths), np.arange(lengths.sum()) - starts], axis=1)
         return ops.SparseTensor(places, engine.Tensor(np.concatenate(rows)), (len(rows), int(lengths.max(initial=0))))
     if isinstance(feature, RaggedFeature):
-        return ops.RaggedTensor.from_row_lengths(engine.Tensor(np.concatenate(rows)), engine.Tensor(lengths))
+        return ops.RaggedTensor.from_row_lengths(engine.Tensor(np.concatenate(rows)), lengths).with_row_splits_dtype(
+            feature.row_splits_dtype)
     row_size = int(np.prod(feature.shape, dtype=np.int64))
     filler = feature.default_value
     if filler is None:
@@ -163,7 +164,8 @@ def _steps(steps, key, feature):
     lengths = np.array([len(step) for step in steps], np.int64)
     values = np.concatenate(steps) if steps else np.zeros(0, feature.dtype.numpy_dtype)
     if isinstance(feature, RaggedFeature):
-        return ops.RaggedTensor.from_row_lengths(engine.Tensor(values), engine.Tensor(lengths))
+        return ops.RaggedTensor.from_row_lengths(engine.Tensor(values), lengths).with_row_splits_dtype(
+            feature.row_splits_dtype)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.stack([np.repeat(np.arange(len(steps)), lengths), np.arange(lengths.sum()) - starts], axis=1)
     return ops.SparseTensor(places, engine.Tensor(values), (len(steps), int(lengths.max(initial=0))))

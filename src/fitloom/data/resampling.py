@@ -7,6 +7,7 @@ from fitloom.data.batching import Replayed
 from fitloom.data.order import generator
 from fitloom.data.plan import UNKNOWN, Node
 from fitloom.data.structure import TensorSpec
+from fitloom.data.transforms import Map
 
 
 class Resample(Node):
@@ -25,7 +26,10 @@ class Resample(Node):
 
     def element_spec(self, peek=True):
         spec = self.inputs[0].element_spec(peek)
-        return None if spec is None else (TensorSpec((), "int32"), spec)
+        if spec is None or not peek:
+            return None
+        labels = Map(self.inputs[0], self.function).element_spec()
+        return TensorSpec((), "int32" if labels is None else labels.dtype), spec
 
     def like(self):
         return (0, self.inputs[0].like())
@@ -47,9 +51,10 @@ class ResampleFlow(Replayed):
         for number, element in enumerate(self.incoming()):
             if node.function.pack is None:
                 node.function.nests(node.inputs[0].like())
-            label = int(node.function.element(element, number)[0])
+            found = node.function.element(element, number)[0]
+            label = int(found)
             counts[label] += 1
             initial = node.initial if node.initial is not None else counts / counts.sum()
             ratio = node.target / np.maximum(initial, 1e-12)
             if random.random() * ratio.max() < ratio[label]:
-                yield (np.int32(label), *element)
+                yield (found, *element)

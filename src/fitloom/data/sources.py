@@ -7,7 +7,7 @@ import numpy as np
 from fitloom import engine, ops
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
-from fitloom.data import ragged, structure
+from fitloom.data import composite, structure
 from fitloom.data.access import ArrayAccess, RangeAccess
 from fitloom.data.order import generator
 from fitloom.data.plan import END, INFINITE, UNKNOWN, Flow, Node
@@ -22,8 +22,8 @@ class Slices(Node):
     def __init__(self, tensors):
         super().__init__()
         self.pattern = structure.listed(tensors)
-        self.arrays = [ragged.Rows(leaf) if isinstance(leaf, ops.RaggedTensor) else _private(leaf)
-                       for leaf in structure.flatten(self.pattern)]
+        self.arrays = [composite.Rows(leaf) if isinstance(leaf, (ops.RaggedTensor, ops.SparseTensor))
+                       else _private(leaf) for leaf in structure.flatten(self.pattern)]
         if not self.arrays:
             raise ValueError("Dataset.from_tensor_slices needs at least one tensor, but received none.")
         for array in self.arrays:
@@ -38,7 +38,7 @@ class Slices(Node):
         self.plain = all(isinstance(array, np.ndarray) for array in self.arrays)
 
     def element_spec(self, peek=True):
-        return structure.pack(self.pattern, [a.row_spec() if isinstance(a, ragged.Rows) else
+        return structure.pack(self.pattern, [a.spec if isinstance(a, composite.Rows) else
                                              structure.without_leading(structure.spec_of(a)) for a in self.arrays])
 
     def cardinality(self):

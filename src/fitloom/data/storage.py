@@ -4,6 +4,8 @@
 Layout: magic, then one record an element (u32 length, u32 CRC-32 of the payload, payload), then a JSON footer with
 the spec, the number of elements and the offset of each, the footer's u64 offset, and the magic again.
 A payload holds for each component: u8 ndim, u64 a dimension, then the raw bytes; or for strings u64 lengths and bytes.
+A ragged component is stored as its flat values and row splits, a sparse one as places, values and shape. Payloads may
+be compressed with zlib; the footer says so.
 """
 import json
 import mmap
@@ -13,18 +15,27 @@ import zlib
 
 import numpy as np
 
+from fitloom import ops
 from fitloom.base import dtypes
-from fitloom.base.errors import DataLossError
-from fitloom.data import structure
+from fitloom.base.errors import DataLossError, unknown_name
+from fitloom.data import composite, structure
 from fitloom.data.structure import TensorSpec
 
 MAGIC = b"FITLOOM-ELEMENTS-1\n"
+LEVELS = {None: 0, "": 0, "NONE": 0, "AUTO": 0, "SNAPPY": 1, "GZIP": 6}         # of zlib, for TensorFlow's names
+
+
+def level(compression) -> int:
+    """Return the zlib level of one of TensorFlow's names; 0: not compressed."""
+    if compression not in LEVELS:
+        raise unknown_name("compression", compression, [name for name in LEVELS if name])
+    return LEVELS[compression]
 
 
 def encode(flat) -> bytes:
     """Return the payload of one element."""
     parts = []
-    for component in flat:
+    for component in composite.parts(flat):
         if not isinstance(component, (np.ndarray, np.generic)):
             raise TypeError(f"Components of type {type(component).__name__} cannot be stored in a file.")
         array = np.asarray(component)
@@ -64,8 +75,8 @@ def decode(payload, types):
 class Writer:
     """Writes an elements file under a temporary name; `finish` puts it in its place."""
 
-    def __init__(self, path, spec):
-        self.path, self.spec = os.fspath(path), spec
+    def __init__(self, path, spec, compression=None):
+        self.path, self.spec, self.level = os.fspath(path), spec, level(compression)
         folder = os.path.dirname(self.path) or "."
         os.makedirs(folder, exist_ok=True)
         self.temporary = f"{self.path}.{os.getpid()}-{id(self):x}.tmp"
@@ -75,12 +86,15 @@ class Writer:
     def write(self, flat):
         """Append one element."""
         payload = encode(flat)
+        if self.level:
+            payload = zlib.compress(payload, self.level)
         self.offsets.append(self.file.tell())
         self.file.write(struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
 
     def finish(self):
         """Write the footer and rename: from now on the file is there."""
-        footer = json.dumps({"spec": spec_to_json(self.spec), "offsets": self.offsets}).encode()
+        footer = json.dumps({"spec": spec_to_json(self.spec), "offsets": self.offsets,
+                             "compressed": bool(self.level)}).encode()
         begin = self.file.tell()
         self.file.write(footer + struct.pack("<QI", begin, zlib.crc32(footer)) + MAGIC)
         self.file.flush()
@@ -124,7 +138,9 @@ class Elements:
             raise self._damaged("its footer fails the checksum")
         content = json.loads(footer)
         self.spec, self.offsets = spec_from_json(content["spec"]), content["offsets"]
-        self.types = [s.dtype.numpy_dtype for s in structure.flatten(self.spec)]
+        self.compressed = content.get("compressed", False)
+        self.specs = structure.flatten(self.spec)
+        self.types = [composite.part_types(s) for s in self.specs]
 
     def _damaged(self, why):
         return DataLossError(f"The file '{self.path}' is not a whole elements file: {why}. Delete it and run again.")
@@ -139,14 +155,20 @@ class Elements:
         payload = self.map[offset + 8:offset + 8 + length]
         if zlib.crc32(payload) != check:
             raise DataLossError(f"Element {number} at offset {offset} of '{self.path}' fails its checksum.")
-        return decode(payload, self.types)
+        if self.compressed:
+            payload = zlib.decompress(payload)
+        found = iter(decode(payload, [dtype for types in self.types for dtype in types]))
+        return tuple([composite.whole(spec, [next(found) for _ in types])
+                      for spec, types in zip(self.specs, self.types)])
 
 
 def spec_to_json(spec):
     """Return a structure of TensorSpecs as plain JSON values."""
-    if isinstance(spec, TensorSpec):
+    if isinstance(spec, (TensorSpec, ops.RaggedTensorSpec, ops.SparseTensorSpec)):
         shape = None if spec.shape.rank is None else spec.shape.as_list()
-        return {"tensor": [shape, spec.dtype.name]}
+        if isinstance(spec, ops.RaggedTensorSpec):
+            return {"ragged": [shape, spec.dtype.name, spec.ragged_rank, spec.row_splits_dtype.name]}
+        return {"tensor" if isinstance(spec, TensorSpec) else "sparse": [shape, spec.dtype.name]}
     if isinstance(spec, dict):
         return {"dict": {key: spec_to_json(item) for key, item in spec.items()}}
     if isinstance(spec, tuple):
@@ -159,6 +181,10 @@ def spec_from_json(value):
     (kind, content), = value.items()
     if kind == "tensor":
         return TensorSpec(content[0], dtypes.as_dtype(content[1]))
+    if kind == "ragged":
+        return ops.RaggedTensorSpec(*content)
+    if kind == "sparse":
+        return ops.SparseTensorSpec(*content)
     if kind == "dict":
         return {key: spec_from_json(item) for key, item in content.items()}
     return tuple(spec_from_json(item) for item in content)

@@ -180,7 +180,7 @@ def skeleton(value):
 def spec_of(component):
     """Return the spec of one component."""
     if isinstance(component, ops.RaggedTensor):
-        return ops.RaggedTensorSpec([None] * component.shape.rank, component.dtype, component.ragged_rank)
+        return ops.RaggedTensorSpec(component.shape, component.dtype, component.ragged_rank, component.row_splits.dtype)
     if isinstance(component, ops.SparseTensor):
         return ops.SparseTensorSpec(component.shape, component.dtype)
     found = getattr(component, "_type_spec", None)
@@ -208,7 +208,10 @@ def with_leading(spec, dimension):
             return TensorSpec(None, spec.dtype)
         return TensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype)
     if isinstance(spec, ops.RaggedTensorSpec):
-        return ops.RaggedTensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype, spec.ragged_rank + 1)
+        return ops.RaggedTensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype, spec.ragged_rank + 1,
+                                    spec.row_splits_dtype)
+    if isinstance(spec, ops.SparseTensorSpec):
+        return ops.SparseTensorSpec(TensorShape([dimension]).concatenate(spec.shape), spec.dtype)
     batched = getattr(spec, "_batch", None)
     if batched is None:
         raise TypeError(f"Components of type {type(spec).__name__} cannot be batched.")
@@ -224,7 +227,9 @@ def without_leading(spec):
             raise ValueError("Cannot unbatch a scalar: every component needs a leading axis.")
         return TensorSpec(spec.shape[1:], spec.dtype)
     if isinstance(spec, ops.RaggedTensorSpec):
-        return ops.RaggedTensorSpec(spec.shape[1:], spec.dtype, spec.ragged_rank - 1)
+        return ops.RaggedTensorSpec(spec.shape[1:], spec.dtype, spec.ragged_rank - 1, spec.row_splits_dtype)
+    if isinstance(spec, ops.SparseTensorSpec):
+        return ops.SparseTensorSpec(spec.shape[1:], spec.dtype)
     raise TypeError(f"Components of type {type(spec).__name__} cannot be unbatched.")
 
 

@@ -2,7 +2,7 @@
 """Nodes that apply a function to each element: map, filter, take_while."""
 import numpy as np
 
-from fitloom.data import structure
+from fitloom.data import composite, structure
 from fitloom.data.access import MappedAccess, stack, uniform
 from fitloom.data.function import UNSET, Untraceable
 from fitloom.data.plan import (
@@ -19,6 +19,7 @@ from fitloom.data.plan import (
     snapshot,
     start,
 )
+from fitloom.data.structure import TensorSpec
 from fitloom.data.threads import AUTOTUNE, IDLE_SHARE, MOST_WORKERS, TRIALS, Workers, worker_count
 
 
@@ -97,24 +98,43 @@ class Map(Node):
     def order(self, run):
         return self.inputs[0].order(run)
 
+    def of(self, element):
+        """Return the function's result for one flat element."""
+        return self._prepare().element(tuple(element), 0)
+
     def flow(self, run):
         count = worker_count(self.parallel, run.options)
         return ParallelMapFlow(self, run, count) if count > 1 else MapFlow(self, run)
 
 
 def peeked_spec(node):
-    """Find the spec of a node's elements by computing the first two."""
+    """Find the spec of a node's elements by computing the first two; if there are none, one made of zeros."""
     flow = start(node, Run(peek=True))
     try:
         elements = flow.pull_many(2)
     finally:
         flow.close()
     if not elements:
+        elements = imagined(node)
+    if not elements:
         return None
     specs = [structure.spec_of(c) for c in elements[0]]
     for other in elements[1:]:
         specs = [structure.unify(s, structure.spec_of(c)) for s, c in zip(specs, other)]
-    return structure.pack(node.function.structure, specs)
+    return structure.pack(node.function.structure, [composite.loosened(s) for s in specs])
+
+
+def imagined(node) -> list:
+    """Return what a node would make of an element of zeros and empty texts, in a list; empty where it cannot."""
+    specs = structure.flatten(node.inputs[0].element_spec() or ())
+    if not specs or not all(isinstance(s, TensorSpec) and s.shape.rank is not None for s in specs):
+        return []
+    shapes = [tuple(size or 0 for size in s.shape.as_list()) for s in specs]
+    try:
+        return [node.of([structure.strings(np.full(shape, b"")) if s.dtype.name == "string"
+                         else np.zeros(shape, s.dtype.numpy_dtype) for shape, s in zip(shapes, specs)])]
+    except Exception:                       # the function refuses such an element, as it may
+        return []
 
 
 class MapFlow(Wrapper):

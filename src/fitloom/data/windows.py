@@ -201,6 +201,25 @@ class Scan(Node):
     def like(self):
         return self.function.structure if self.function.structure is not UNSET else self.element_spec()
 
+    def begun(self):
+        """Return the flat initial state."""
+        state, carried = structure.split(structure.listed(self.initial))
+        self.function.nests((state, self.inputs[0].element_spec()))
+        return carried
+
+    def step(self, carried, element, number):
+        """Return the flat new state and the flat output."""
+        result = self.function.value((*carried, *element), number)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise TypeError("The function of Dataset.scan must return (new_state, output_element).")
+        output, flat = structure.split(structure.result_of(result[1]))
+        self.function.structure = structure.skeleton(output)
+        return structure.split(structure.listed(result[0]))[1], flat
+
+    def of(self, element):
+        """Return the first output for one flat element."""
+        return self.step(self.begun(), element, 0)[1]
+
     def flow(self, run):
         return ScanFlow(self, run)
 
@@ -209,18 +228,9 @@ class ScanFlow(Replayed):
     """A restore computes the states again from the beginning."""
 
     def generate(self):
-        state = structure.split(structure.listed(self.node.initial))
-        function = self.node.function
-        source_spec = self.node.inputs[0].element_spec()
-        function.nests((state[0], source_spec))
-        carried = state[1]
+        carried = self.node.begun()
         for number, element in enumerate(self.incoming()):
-            result = function.value((*carried, *element), number)
-            if not isinstance(result, (tuple, list)) or len(result) != 2:
-                raise TypeError("The function of Dataset.scan must return (new_state, output_element).")
-            carried = structure.split(structure.listed(result[0]))[1]
-            output, flat = structure.split(structure.result_of(result[1]))
-            function.structure = structure.skeleton(output)
+            carried, flat = self.node.step(carried, element, number)
             yield flat
 
 

@@ -294,6 +294,8 @@ def _stack(value, dtype, dtype_hint):
     first = next((v for v in value if is_tensor(v) or isinstance(v, (jax.Array, jax.core.Tracer))), None)
     like = dtype or (dtypes.as_dtype(first.dtype) if first is not None else dtype_hint)
     parts = [convert_to_tensor(v, None if is_tensor(v) else like, dtype_hint) for v in value]
+    if all(part.dtype is dtypes.string for part in parts):
+        return Tensor(np.stack([part.array for part in parts]))             # strings live on the host
     return _PACK(*parts)
 
 

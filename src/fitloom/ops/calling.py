@@ -105,9 +105,11 @@ def dtype_of(x):
 
 
 def is_string(x):
-    """Whether `x` is text or a string tensor."""
+    """Whether `x` is text, a string tensor, or a list of such."""
     if isinstance(x, (str, bytes)):
         return True
+    if isinstance(x, (list, tuple)):
+        return any(is_string(item) for item in x)
     found = getattr(x, "dtype", None)
     return found is not None and dtypes.as_dtype(found) is dtypes.string
 

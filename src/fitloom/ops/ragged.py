@@ -24,7 +24,7 @@ class RaggedTensor:
 
     Args:
         values: the rows one after the other: a tensor, or a RaggedTensor for a second ragged axis.
-        row_splits: where each row begins, and the end of the last.
+        row_splits: where each row begins, and the end of the last; int32 stays int32, all else is int64.
 
     Example:
         >>> import fitloom as tf
@@ -33,8 +33,7 @@ class RaggedTensor:
     """
 
     def __init__(self, values, row_splits, internal=True):
-        self.values = values
-        self._splits = np.asarray(host_value(row_splits, "row splits"), np.int64)
+        self.values, self._splits = values, _partition(row_splits, "row splits")
 
     @classmethod
     def from_row_splits(cls, values, row_splits, name=None, validate=True):
@@ -44,15 +43,15 @@ class RaggedTensor:
     @classmethod
     def from_row_lengths(cls, values, row_lengths, name=None, validate=True):
         """Return the ragged tensor with the given lengths of rows."""
-        lengths = np.asarray(host_value(row_lengths, "row lengths"), np.int64)
-        return cls.from_row_splits(values, np.concatenate([[0], np.cumsum(lengths)]))
+        lengths = _partition(row_lengths, "row lengths")
+        return cls.from_row_splits(values, np.concatenate([[0], np.cumsum(lengths)]).astype(lengths.dtype))
 
     @classmethod
     def from_value_rowids(cls, values, value_rowids, nrows=None, name=None, validate=True):
         """Return the ragged tensor in which value i lies in row value_rowids[i]."""
-        ids = np.asarray(host_value(value_rowids, "row ids"), np.int64)
+        ids = _partition(value_rowids, "row ids")
         count = int(ids.max(initial=-1)) + 1 if nrows is None else int(nrows)
-        return cls.from_row_lengths(values, np.bincount(ids, minlength=count))
+        return cls.from_row_lengths(values, np.bincount(ids, minlength=count).astype(ids.dtype))
 
     @classmethod
     def from_uniform_row_length(cls, values, uniform_row_length, nrows=None, name=None, validate=True):
@@ -65,12 +64,14 @@ class RaggedTensor:
     def from_row_starts(cls, values, row_starts, name=None, validate=True):
         """Return the ragged tensor whose row i begins at row_starts[i]."""
         values = tensor(values)
-        return cls.from_row_splits(values, np.append(host_value(row_starts), values.shape[0]))
+        starts = _partition(row_starts, "row starts")
+        return cls.from_row_splits(values, np.append(starts, values.shape[0]).astype(starts.dtype))
 
     @classmethod
     def from_row_limits(cls, values, row_limits, name=None, validate=True):
         """Return the ragged tensor whose row i ends at row_limits[i]."""
-        return cls.from_row_splits(values, np.concatenate([[0], host_value(row_limits)]))
+        limits = _partition(row_limits, "row limits")
+        return cls.from_row_splits(values, np.append(0, limits).astype(limits.dtype))
 
     @classmethod
     def from_tensor(cls, tensor, lengths=None, padding=None, ragged_rank=1, name=None, row_splits_dtype=dtypes.int64):
@@ -86,7 +87,7 @@ class RaggedTensor:
         else:
             lengths = np.full(rows, columns)
         mask = np.arange(columns) < lengths[:, None]
-        return cls.from_row_lengths(indexing.boolean_mask(array, mask), lengths)
+        return cls.from_row_lengths(indexing.boolean_mask(array, mask), lengths).with_row_splits_dtype(row_splits_dtype)
 
     # -- what it is
 
@@ -109,7 +110,17 @@ class RaggedTensor:
 
     def nrows(self, out_type=None, name=None):
         """Return the number of rows."""
-        return engine.Tensor(np.asarray(len(self._splits) - 1, np.int64))
+        return engine.Tensor(np.asarray(len(self._splits) - 1, self._dtype_or(out_type)))
+
+    def _dtype_or(self, out_type):
+        return self._splits.dtype if out_type is None else dtypes.numpy_dtype(out_type)
+
+    def with_row_splits_dtype(self, dtype):
+        """Return the same rows, counted in int32 or int64."""
+        if dtypes.as_dtype(dtype).name not in ("int32", "int64"):
+            raise ValueError(f"Row splits are int32 or int64, not {dtypes.as_dtype(dtype).name}.")
+        inner = self.values.with_row_splits_dtype(dtype) if isinstance(self.values, RaggedTensor) else self.values
+        return RaggedTensor(inner, self._splits.astype(dtypes.numpy_dtype(dtype)))
 
     def row_lengths(self, axis=1, name=None):
         """Return the length of each row."""
@@ -125,13 +136,15 @@ class RaggedTensor:
 
     def value_rowids(self, name=None):
         """Return the row of each value."""
-        return engine.Tensor(np.repeat(np.arange(len(self._splits) - 1), np.diff(self._splits)))
+        return engine.Tensor(np.repeat(np.arange(len(self._splits) - 1, dtype=self._splits.dtype),
+                                       np.diff(self._splits)))
 
     def bounding_shape(self, axis=None, name=None, out_type=None):
         """Return the shape of the dense tensor that holds all rows."""
         inner = self.values.bounding_shape().numpy()[1:] if isinstance(self.values, RaggedTensor) else \
             tuple(self.values.shape)[1:]
-        whole = np.asarray([len(self._splits) - 1, np.diff(self._splits).max(initial=0), *inner], np.int64)
+        whole = np.asarray([len(self._splits) - 1, np.diff(self._splits).max(initial=0), *inner],
+                           self._dtype_or(out_type))
         return engine.Tensor(whole if axis is None else np.asarray(whole[axis]))
 
     # -- to other forms
@@ -283,6 +296,12 @@ class RaggedTensor:
     __radd__, __rmul__ = __add__, __mul__
 
 
+def _partition(values, what):
+    """Return row splits, lengths or numbers as NumPy integers, int32 where they came so."""
+    found = np.asarray(host_value(values, what))
+    return found if found.dtype == np.int32 else found.astype(np.int64)
+
+
 def _reshaped(values):
     """Return a tensor with its first two axes joined."""
     from fitloom.ops.shaping import reshape
@@ -307,7 +326,7 @@ def concat_rows(rows, like):
 
     if not rows:
         return RaggedTensor.from_row_lengths(like.values[:0], [])
-    lengths = [r.shape[0] for r in rows]
+    lengths = np.asarray([r.shape[0] for r in rows], like._splits.dtype if isinstance(like, RaggedTensor) else np.int64)
     if dtypes.as_dtype(rows[0].dtype) is dtypes.string:
         flat = [t for r in rows for t in np.asarray(r)]
         return RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(flat, (len(flat),))), lengths)
@@ -321,13 +340,14 @@ def constant(pylist, dtype=None, ragged_rank=None, inner_shape=None, name=None, 
         return engine.convert_to_tensor(pylist, dtype=dtype)
     if depth == 1:
         return engine.convert_to_tensor(pylist if len(pylist) else np.zeros(0, np.float32), dtype=dtype)
-    lengths = [len(row) for row in pylist]
+    lengths = np.asarray([len(row) for row in pylist], dtypes.numpy_dtype(row_splits_dtype))
     flat = [item for row in pylist for item in row]
     if depth == 2 or ragged_rank == 1:
         values = engine.convert_to_tensor(flat if flat else np.zeros(0, dtypes.numpy_dtype(dtype or "float32")),
                                           dtype=dtype)
     else:
-        values = constant(flat, dtype, None if ragged_rank is None else ragged_rank - 1)
+        values = constant(flat, dtype, None if ragged_rank is None else ragged_rank - 1,
+                          row_splits_dtype=row_splits_dtype)
     return RaggedTensor.from_row_lengths(values, lengths)
 
 
@@ -365,7 +385,8 @@ def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype
     flat = np.concatenate(rows) if rows else np.zeros(0, np.int32)
     kind = np.int32 if parts[0].dtype == np.int64 else parts[0].dtype
     kind = kind if dtype is None else dtypes.numpy_dtype(dtype)
-    return RaggedTensor.from_row_lengths(engine.Tensor(flat.astype(kind)), [len(r) for r in rows])
+    lengths = np.asarray([len(r) for r in rows], dtypes.numpy_dtype(row_splits_dtype))
+    return RaggedTensor.from_row_lengths(engine.Tensor(flat.astype(kind)), lengths)
 
 
 def boolean_mask(data, mask, name=None):
@@ -384,15 +405,18 @@ def boolean_mask(data, mask, name=None):
 
 
 class RaggedTensorSpec:
-    """The type of a RaggedTensor: shape, dtype, number of ragged axes."""
+    """The type of a RaggedTensor: shape, dtype, number of ragged axes (0: a plain row of one), dtype of row splits."""
 
     def __init__(self, shape=None, dtype=dtypes.float32, ragged_rank=None, row_splits_dtype=dtypes.int64,
                  flat_values_spec=None):
+        if flat_values_spec is not None:
+            raise NotImplementedError("RaggedTensorSpec(flat_values_spec=) is not supported. Give shape and dtype.")
         self.shape, self.dtype = TensorShape(shape), dtypes.as_dtype(dtype)
         self.ragged_rank = (self.shape.rank or 1) - 1 if ragged_rank is None else ragged_rank
+        self.row_splits_dtype = dtypes.as_dtype(row_splits_dtype)
 
     def __repr__(self):
-        return f"RaggedTensorSpec({self.shape}, {self.dtype!r}, {self.ragged_rank})"
+        return f"RaggedTensorSpec({self.shape!r}, {self.dtype!r}, {self.ragged_rank}, {self.row_splits_dtype!r})"
 
     def __eq__(self, other):
         return isinstance(other, RaggedTensorSpec) and repr(self) == repr(other)

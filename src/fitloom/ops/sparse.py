@@ -44,6 +44,10 @@ class SparseTensor:
         """Return the shape."""
         return self.shape
 
+    def numpy(self):
+        """Return the dense array."""
+        return to_dense(self).numpy()
+
     def with_values(self, new_values):
         """Return the same places with other values."""
         return SparseTensor(self.indices, new_values, self._shape)
@@ -109,7 +113,7 @@ class SparseTensorSpec:
     value_type = property(lambda self: SparseTensor)
 
     def __repr__(self):
-        return f"SparseTensorSpec({self.shape}, {self.dtype!r})"
+        return f"SparseTensorSpec({self.shape!r}, {self.dtype!r})"
 
     def __eq__(self, other):
         return isinstance(other, SparseTensorSpec) and repr(self) == repr(other)
