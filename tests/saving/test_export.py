@@ -204,9 +204,10 @@ def test_the_saved_model_guide(tmp_path):
     module = Custom()
     module(tf.constant(0.0))
     array = module.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32))
-    with pytest.warns(UserWarning, match="'of_any_rank' is left out"):
-        tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": array})
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": array})
     imported = tf.saved_model.load(str(tmp_path / "m"))
+    for shape in ([], [3]):
+        assert imported.of_any_rank(tf.ones(shape))["doubled"].numpy().tolist() == np.full(shape, 2.0).tolist()
     assert float(imported(tf.constant(3.0))) == 3.0
     imported.mutate(tf.constant(2.0))
     assert float(imported(tf.constant(3.0))) == 6.0

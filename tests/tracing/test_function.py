@@ -267,3 +267,75 @@ def test_exception_of_a_python_function_in_a_program_keeps_its_type():
         f(tf.constant(1.0)).numpy()
     assert any("test_function.py" in note for note in caught.value.__notes__)
     assert float(v) == 1.0
+
+
+def test_returned_numbers_are_tensors():
+    @tf.function
+    def several():
+        return 1, {"half": 0.5}, None
+
+    one, halves, nothing = several()
+    assert one.dtype == tf.int32 and one.numpy() == 1
+    assert halves["half"].dtype == tf.float32
+    assert nothing is None
+
+
+def test_an_iterator_as_argument_moves_on_at_each_call():
+    total = tf.Variable(0, dtype=tf.int64)
+
+    @tf.function
+    def consume(iterator):
+        total.assign_add(next(iterator))
+
+    iterator = iter(tf.data.Dataset.range(4))
+    with pytest.warns(UserWarning, match="next element of a dataset"):
+        consume(iterator)
+    for _ in range(3):
+        consume(iterator)
+    assert total.numpy() == 6
+
+
+def test_value_of_a_leaked_tensor():
+    leaked = []
+
+    @tf.function
+    def leaky(x):
+        leaked.append(x + 1)
+        return x
+
+    leaky(tf.constant(1))
+    with pytest.raises(AttributeError, match="inside a compiled function"):
+        leaked[0].numpy()
+    with pytest.raises(NotImplementedError):
+        leaked[0].numpy()
+    with pytest.raises(TypeError, match="out of scope"):
+        tf.function(lambda x: x + leaked[0])(tf.constant(1))
+
+
+def test_number_beside_a_list():
+    rectify = tf.function(lambda x: tf.maximum(0.0, x))
+    assert rectify([1, -1]).numpy().tolist() == [1.0, 0.0]
+    assert tf.maximum(0.0, [1, -1]).dtype == tf.float32
+
+
+def test_inspection_of_a_concrete_function():
+    @tf.function
+    def rectify(x):
+        if x > 0:
+            return x
+        return 0 * x
+
+    concrete = rectify.get_concrete_function(tf.constant(1.0))
+    nodes = concrete.graph.as_graph_def().node
+    assert nodes[0].op == "Placeholder" and nodes[-1].input
+    assert "Placeholder" in str(concrete.graph.as_graph_def())
+    assert str(concrete.function_type) == "(x: TensorSpec(shape=(), dtype=tf.float32, name=None))"
+    with pytest.raises(TypeError, match="float32"):
+        concrete(tf.constant(1))
+    assert "if_return" in tf.autograph.to_code(rectify.python_function)
+
+
+def test_devices_have_full_names():
+    assert tf.ones(2).device.endswith("device:CPU:0")
+    with tf.device(tf.Variable(1.0).device):
+        pass

@@ -88,6 +88,10 @@ class UnknownError(OpError):
     """An error without a better class."""
 
 
+class NoValueError(NotImplementedError, AttributeError):
+    """The value of a tensor was asked for while the function that computes it is traced."""
+
+
 class OperatorNotAllowedInGraphError(TypeError):
     """A tensor inside a traced function was used as a Python bool, int, float or iterator."""
 

@@ -184,6 +184,7 @@ class Iterator(_Base):
 
     def get_next_as_optional(self):
         """Return a `tf.experimental.Optional` with the next element, or without one at the end."""
+        engine.next_element()
         flat = self._next()
         if flat is END:
             return Optional(None, self.element_spec)

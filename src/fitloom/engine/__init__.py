@@ -36,6 +36,7 @@ from fitloom.engine.functional import (  # noqa: E402
     StepProgram as StepProgram,
     draw_seed as draw_seed,
     functional as functional,
+    begin_steps as begin_steps,
     next_element as next_element,
     optimizer_applied as optimizer_applied,
     outside as outside,

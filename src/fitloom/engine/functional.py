@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fitloom.base import nest
+from fitloom.base.errors import ValueNotKnownError
 from fitloom.engine.avals import SEED
 from fitloom.engine.checking import CHECKS, raise_failed
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
@@ -277,7 +278,19 @@ def optimizer_applied(owner):
 
 
 def next_element():
-    """A dataset hands out its next element: pending training steps start here."""
+    """A dataset hands out its next element: pending training steps start.
+
+    Raises:
+        ValueNotKnownError: a function is being traced, where the element would become part of the program.
+    """
+    if CONTEXT.trace.inline:
+        raise ValueNotKnownError("It takes the next element of a dataset, which comes from the host (what is done with "
+                                 "it is compiled all the same, one program a step).")
+    begin_steps()
+
+
+def begin_steps():
+    """Pending training steps start here."""
     trace = CONTEXT.trace
     if not trace.closed and not trace.inline and trace.wrote and not trace.nested:
         trace.flush()

@@ -128,6 +128,7 @@ class Procedure(Op):
             return tuple(outputs) + tuple(jnp.asarray(trace.bindings[v]) for v in trace.written)
 
         closed = jax.make_jaxpr(body, axis_env=axis_env)(SEED.spec(), *[a.spec() for a in avals])
+        _refuse_leaked(closed.consts, outer_traces)
         trace, graph = state[0], closed.jaxpr
         trace.captured = trace.tensors = trace.environment = None
         layout.written, layout.seeded = tuple(trace.written), trace.draws > 0
@@ -406,6 +407,14 @@ class Block(Procedure):
         for variable, array in zip(layout.written, outputs[instruction.results:]):
             trace.assign(variable, array)
         return _assemble(layout, [Tensor(a) for a in outputs[:instruction.results]])
+
+
+def _refuse_leaked(constants, outer_traces):
+    for constant in constants:
+        if isinstance(constant, jax.core.Tracer) and constant._trace not in outer_traces:
+            raise TypeError(f"A tensor of shape {constant.shape} and dtype {constant.dtype} is out of scope here: "
+                            "another function computed it while it was traced, and it never had a value. Return it "
+                            "from that function, and pass it to this one.")
 
 
 def _literal(constant):

@@ -94,6 +94,8 @@ def record(operation, inputs, attributes=()):
                 else:
                     tensor = convert_to_tensor(value, dtype_hint=like)
                     slots[i], avals[i] = trace.slot(tensor), tensor.aval
+                if like is None:
+                    like = _like(operation, [avals[i] if avals[i].inexact else None])
         if operation.host is not None:
             folded = _fold(operation, inputs, avals, attributes)
             if folded is not None:
@@ -161,6 +163,8 @@ def _arrays(operation, inputs, trace):
                 arrays[i] = np.asarray(value, _number_dtype(operation, value, like))
             else:
                 arrays[i] = convert_to_tensor(value, dtype_hint=like).array
+            if like is None:
+                like = _like(operation, [a for a in [aval_of(arrays[i])] if a.inexact])
     return arrays
 
 

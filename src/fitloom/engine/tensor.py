@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from fitloom.base.dtypes import as_dtype
-from fitloom.base.errors import OperatorNotAllowedInGraphError
+from fitloom.base.errors import NoValueError, OperatorNotAllowedInGraphError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine.avals import aval_of
 from fitloom.engine.placement import readable
@@ -58,7 +58,7 @@ class Tensor:
 
     @property
     def device(self):
-        """The device that holds the value, as a string such as 'cpu:0'."""
+        """The device that holds the value, such as '/job:localhost/replica:0/task:0/device:GPU:0'."""
         return device_name(self.array)
 
     def get_shape(self):
@@ -77,7 +77,7 @@ class Tensor:
         """Return the value as a NumPy array (a scalar of the dtype's type for shape ())."""
         array = self.array
         if isinstance(array, jax.core.Tracer):
-            raise NotImplementedError(
+            raise NoValueError(
                 "numpy() needs a value, but this tensor is inside a compiled function (tf.function, or fit's step) "
                 "where values are not known yet. Use tf operations on it, or compile(run_eagerly=True).")
         host = np.array(readable(array))
@@ -184,12 +184,14 @@ def describe(array):
 
 
 def device_name(array):
-    """Return 'cpu:0', 'gpu:1', ... for the array's device."""
+    """Return '/job:localhost/replica:0/task:0/device:CPU:0' or the like; '' for a tensor that is being traced."""
     devices = getattr(array, "devices", None)
     if devices is None or isinstance(array, jax.core.Tracer):
-        return "cpu:0" if isinstance(array, np.ndarray) else ""
-    first = min(devices(), key=lambda d: d.id)
-    return f"{first.platform}:{first.id}"
+        kind, number = ("CPU", 0) if isinstance(array, np.ndarray) else ("", 0)
+    else:
+        first = min(devices(), key=lambda d: d.id)
+        kind, number = first.platform.upper(), first.id
+    return f"/job:localhost/replica:0/task:0/device:{kind}:{number}" if kind else ""
 
 
 class Reference:

@@ -95,7 +95,7 @@ class SummaryWriter:
 
 def _finish_work():
     """Run what is recorded, and wait for what compiled functions have to say."""
-    engine.next_element()
+    engine.begin_steps()
     jax.effects_barrier()
 
 

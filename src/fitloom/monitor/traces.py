@@ -2,13 +2,12 @@
 """`tf.summary.trace_on` and `trace_export`: the graphs of the tf.functions called in between, and a profile."""
 import warnings
 
-import jax
 import numpy as np
 
-from fitloom import engine
 from fitloom.monitor import profiling, summaries
 from fitloom.monitor.event_file import graph_def
 from fitloom.tracing import Function
+from fitloom.tracing.graphs import nodes_of
 
 
 class _Trace:
@@ -75,24 +74,3 @@ def trace_off():
     trace, _Trace.current, Function.watch = _Trace.current, None, None
     if trace is not None and trace.profiler and profiling.running():
         profiling.stop()
-
-
-def nodes_of(name, instruction):
-    """Return the nodes (name, kind, inputs, attributes) of a traced function: one for each operation of its jaxpr."""
-    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in instruction.inputs]
-    with engine.outside():
-        jaxpr = jax.make_jaxpr(instruction.fn)(*inputs).jaxpr
-    producer, nodes = {}, []
-    for i, variable in enumerate(jaxpr.invars):
-        producer[variable] = f"{name}/input_{i}"
-        nodes.append((producer[variable], "Placeholder", [], {"shape": variable.aval.str_short()}))
-    for i, equation in enumerate(jaxpr.eqns):
-        node = f"{name}/{equation.primitive.name}_{i}"
-        sources = [producer[v] for v in equation.invars if not hasattr(v, "val") and v in producer]
-        nodes.append((node, equation.primitive.name, list(dict.fromkeys(sources)),
-                      {"shape": ", ".join(v.aval.str_short() for v in equation.outvars)}))
-        producer.update((v, node) for v in equation.outvars)
-    for i, variable in enumerate(jaxpr.outvars):
-        if not hasattr(variable, "val") and variable in producer:
-            nodes.append((f"{name}/output_{i}", "Identity", [producer[variable]], {}))
-    return nodes

@@ -80,7 +80,7 @@ def with_text(recorded):
         try:
             return recorded(*inputs, **attributes)
         except InvalidArgumentError:
-            if not any(is_string(x) for x in inputs):
+            if not any(is_string(engine.convert_to_tensor(x) if isinstance(x, (list, tuple)) else x) for x in inputs):
                 raise
         made = recorded.host(*[host_value(engine.convert_to_tensor(x), recorded.name) for x in inputs], **attributes)
         if isinstance(made, (list, tuple)):

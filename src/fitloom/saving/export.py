@@ -262,8 +262,7 @@ def save(obj, export_dir, signatures=None, options=None):
             for name, fn in _functions_of(thing):
                 entries = [folder.program(_eager(fn), args, kwargs, name) for args, kwargs in _signatures_of(fn)]
                 if not entries and _inner(fn).input_signature is not None:
-                    warnings.warn(f"The function '{name}' is left out: its input_signature is of unknown rank, and it "
-                                  "has not been called.", stacklevel=2)
+                    entries = _of_unknown_rank(folder, fn, name)
                 if entries:
                     folder.manifest["functions"][f"{path}/{name}".lstrip("/")] = entries
         if isinstance(obj, Layer) and obj.built and hasattr(obj, "get_config") and "serve" not in \
@@ -278,6 +277,22 @@ def save(obj, export_dir, signatures=None, options=None):
         for name, fn in (signatures or {}).items():
             folder.manifest["signatures"][name] = _signature(folder, name, fn)
         folder.finish()
+
+
+def _of_unknown_rank(folder, fn, name):
+    """Return the programs of a function whose input_signature is of unknown rank: for a scalar and for a vector."""
+    entries, reason = [], None
+    for shape in ([], [None]):
+        specs = nest.map_structure(lambda spec, shape=shape: TensorSpec(shape, spec.dtype) if isinstance(
+            spec, TensorSpec) and spec.shape.rank is None else spec, tuple(_inner(fn).input_signature))
+        try:
+            entries.append(folder.program(_eager(fn), specs, {}, name))
+        except (ValueError, TypeError, NotImplementedError) as error:            # not a function of this rank
+            reason = error
+    if not entries:
+        warnings.warn(f"The function '{name}' is left out: its input_signature is of unknown rank, it has not been "
+                      f"called, and it takes neither a scalar nor a vector: {reason}", stacklevel=3)
+    return entries
 
 
 def _signature(folder, name, fn):

@@ -442,7 +442,26 @@ def _definition(function):
     return definition
 
 
-def _compile(function):
+def to_code(entity, recursive=True, experimental_optional_features=None):
+    """Return the Python code that tf.function traces in the place of a function: its control flow is converted.
+
+    Raises:
+        ValueError: the function has no source, or cannot be converted (a generator, `global`, `nonlocal`).
+    """
+    function = inspect.unwrap(entity)
+    function = getattr(function, "__func__", function)
+    definition = _converted(function) if isinstance(function, types.FunctionType) else None
+    if definition is None:
+        raise ValueError(f"autograph.to_code expected a Python function with source, but received {entity!r:.80}.")
+    return ast.unparse(ast.fix_missing_locations(definition)).replace(_OURS, "ag__") + "\n"
+
+
+def to_graph(entity, recursive=True, experimental_optional_features=None):
+    """Return the function with its control flow over tensors converted."""
+    return convert(inspect.unwrap(entity))
+
+
+def _converted(function):
     definition = _definition(function)
     if definition is None or _contains(definition.body, _REFUSED):
         return None
@@ -456,6 +475,13 @@ def _compile(function):
     definition.args.defaults = [ast.Constant(None) for _ in definition.args.defaults]
     definition.args.kw_defaults = [d and ast.Constant(None) for d in definition.args.kw_defaults]
     definition.body = _rewritten(definition.body, _Rewriter())
+    return definition
+
+
+def _compile(function):
+    definition = _converted(function)
+    if definition is None:
+        return None
     free = list(function.__code__.co_freevars)
     # closures keep working: a factory function has the free names as locals, and the cells are put in afterwards
     factory = ast.FunctionDef(

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.function`: Python code over tensors, traced once for each signature and run as one program."""
+import contextlib
 import functools
 import inspect
 import warnings
@@ -18,6 +19,7 @@ from fitloom.engine.specs import TensorSpec
 from fitloom.engine.tensor import Tensor
 from fitloom.tracing.autograph import convert as convert_control_flow
 from fitloom.tracing.converted import refuse_undefined
+from fitloom.tracing.graphs import FunctionGraph
 
 _EXPLAIN_AFTER = 5
 
@@ -28,7 +30,8 @@ def function(func=None, input_signature=None, autograph=True, jit_compile=None, 
     """Trace a Python function once for each signature; later calls run the compiled program.
 
     A signature is the structure of the arguments, the shape and dtype of each tensor in them, and the value of
-    everything that is not a tensor. Python side effects happen while tracing only.
+    everything that is not a tensor. Python side effects happen while tracing only. Numbers that the function returns
+    come back as tensors.
 
     Args:
         func: the function; without it, a decorator is returned.
@@ -95,11 +98,11 @@ class Function:
         if getattr(context.CONTEXT.replica, "inlines", False):      # part of the program of several replicas
             return self._call_python(args, kwargs)
         if self._on_host and not context.CONTEXT.trace.inline:
-            return self.python_function(*args, **kwargs)
+            return self._run_on_host(args, kwargs)
         block, tensors = self._specialise(args, kwargs)
         if not context.CONTEXT.trace.inline:
             if any(t.aval.dtype.hasobject for t in tensors):         # text lives on the host: nothing to compile
-                return self.python_function(*args, **kwargs)
+                return self._run_on_host(args, kwargs)
             try:
                 if Function.watch is not None:
                     Function.watch(self, block, tensors)
@@ -108,8 +111,11 @@ class Function:
                 if self.jit_compile:
                     raise
                 self._go_to_host(error)
-            return self.python_function(*args, **kwargs)
+            return self._run_on_host(args, kwargs)
         return block(tensors)
+
+    def _run_on_host(self, args, kwargs):
+        return _numbers_to_tensors(self.python_function(*args, **kwargs))
 
     def _go_to_host(self, error):
         """From now on run the function as Python, one operation at a time: its shapes depend on values."""
@@ -162,7 +168,7 @@ class Function:
             given = iter(tensors)
             args, kwargs = nest.pack_sequence_as(
                 outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
-            return self._call_python(args, kwargs)
+            return _numbers_to_tensors(self._call_python(args, kwargs))
         block = _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
         block.outline, block.values = outline, values              # for saved_model.save
         return block
@@ -247,11 +253,12 @@ class ConcreteFunction:
         self.inputs = [a for a in nest.flatten((args, kwargs)) if isinstance(a, (TensorSpec, Tensor))]
         known = all(i.shape.rank is not None and None not in tuple(i.shape) and i.dtype.name != "string"
                     for i in self.inputs)
-        self._layout = None
+        self._layout = self._instruction = None
         if known:
             block, tensors = function._specialise(args, kwargs)
-            self._instruction = block.instruction(tuple(t.aval for t in tensors))
-            self._layout = self._instruction.layout
+            with contextlib.suppress(ValueNotKnownError):                # it will run on the host
+                self._instruction = block.instruction(tuple(t.aval for t in tensors))
+                self._layout = self._instruction.layout
 
     def __call__(self, *args, **kwargs):
         given = [convert_to_tensor(a) for a in nest.flatten((args, kwargs))]
@@ -259,8 +266,8 @@ class ConcreteFunction:
         wanted = sum(isinstance(a, (TensorSpec, Tensor)) for a in flat)
         if wanted != len(given):
             raise TypeError(f"This concrete function takes {wanted} tensors, but received {len(given)}.")
-        leaves = [_match(a, next(values)) if isinstance(a, TensorSpec) else next(values) if isinstance(a, Tensor) else a
-                  for a in flat]
+        leaves = [_match(TensorSpec(a.shape, a.dtype) if isinstance(a, Tensor) else a, next(values))
+                  if isinstance(a, (TensorSpec, Tensor)) else a for a in flat]
         args, kwargs = nest.pack_sequence_as((self.args, self.kwargs), leaves)
         return self.function(*args, **kwargs)
 
@@ -268,6 +275,24 @@ class ConcreteFunction:
     def name(self):
         """Name of the function."""
         return self.function.__name__
+
+    @property
+    def graph(self):
+        """The traced program as a list of operations; empty where the sizes or dtypes of the inputs are not known."""
+        return FunctionGraph(self.name, self._instruction)
+
+    @property
+    def function_type(self):
+        """The parameters, with the specs of their tensors as annotations: an `inspect.Signature`."""
+        specs = nest.map_structure(_spec_of, (self.args, self.kwargs))
+        signature = inspect.signature(self.function.python_function)
+        given = signature.bind_partial(*specs[0], **specs[1]).arguments
+        return signature.replace(parameters=[
+            parameter.replace(annotation=given.get(name, parameter.annotation))
+            for name, parameter in signature.parameters.items()])
+
+    def __repr__(self):
+        return f"<ConcreteFunction {self.name}{self.function_type}>"
 
     @property
     def structured_outputs(self):
@@ -290,12 +315,27 @@ class ConcreteFunction:
         return tuple(v for v in self.variables if v.trainable)
 
 
+_NUMBERS = (bool, int, float, complex, np.ndarray, np.generic)
+
+
+def _numbers_to_tensors(result):
+    if isinstance(result, _NUMBERS):
+        return convert_to_tensor(result)
+    if isinstance(result, (list, tuple, dict)) and any(isinstance(leaf, _NUMBERS) for leaf in nest.flatten(result)):
+        return nest.map_structure(lambda leaf: convert_to_tensor(leaf) if isinstance(leaf, _NUMBERS) else leaf, result)
+    return result
+
+
 class _Tensor:
     def __repr__(self):
         return "<tensor>"
 
 
 _TENSOR = _Tensor()
+
+
+def _spec_of(value):
+    return TensorSpec(value.shape, value.dtype) if isinstance(value, Tensor) else value
 
 
 class _Static:
