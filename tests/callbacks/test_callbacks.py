@@ -136,6 +136,10 @@ def test_a_monitor_that_never_appears_is_an_error(make, tmp_path, monkeypatch):
         fit(model(), make("val_loss"))
     with pytest.raises(ValueError, match="Did you mean 'val_mae'"):
         fit(model(), make("val_mea"), validation_data=(X, Y))
+    with pytest.raises(ValueError, match="Did you mean 'loss'"):
+        fit(model(), make("lo"))
+    with pytest.raises(ValueError, match="Did you mean 'val_mae'"):
+        fit(model(), make("val_m"), validation_data=(X, Y))
     fit(model(), callbacks.EarlyStopping("val_loss"), validation_data=(X, Y), validation_freq=2)
 
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run that tests/e2e/test_crash.py kills and starts again.
 
-python crash_script.py FOLDER SAVE_FREQ RESULT DATA: DATA is 'arrays', 'pipeline' (tf.data) or 'generator'.
+python crash_script.py FOLDER SAVE_FREQ RESULT DATA: DATA is 'arrays', 'pipeline' (tf.data) or 'generator'. Each step
+that was executed is a line of RESULT.steps, over all runs.
 """
 import hashlib
 import json
+import os
 import sys
 import time
 
@@ -41,6 +43,9 @@ else:
     data = {"x": augmented(), "steps_per_epoch": 8}
 
 
+executed = os.open(f"{result}.steps", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
 class Own(keras.callbacks.Callback):
     """A user's callback: it counts, and it draws random numbers."""
 
@@ -49,11 +54,13 @@ class Own(keras.callbacks.Callback):
         self.seen, self.drawn, self.log = 0, 0.0, []
 
     def on_train_batch_end(self, batch, logs=None):
+        os.write(executed, b"%d\n" % (8 * self._epoch + batch + 1))
         self.seen += 1
         self.drawn += float(np.random.random())
         time.sleep(0.004)
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
         self.log.append(["begin", epoch])
 
     def on_epoch_end(self, epoch, logs=None):

@@ -43,9 +43,22 @@ class Session:
         assert self.result.exists(), output[-3000:]
         return json.loads(self.result.read_text())
 
-    def whole(self):
-        """The state on disk is whole."""
-        return checkpoint_file.read(self.backup / NEWEST)
+    def saved(self):
+        """The number of steps in the state on disk, which is whole; 0 before the first save."""
+        if not (self.backup / NEWEST).exists():
+            return 0
+        state = checkpoint_file.read(self.backup / NEWEST)
+        return state["epoch"] * 8 + state["step"]
+
+    def executed(self):
+        """The numbers of the steps that all runs have executed, in order, repeated ones again."""
+        path = Path(f"{self.result}.steps")
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def clear(self):
+        """Forget what was run."""
+        for path in (self.result, Path(f"{self.result}.steps"), *self.backup.iterdir()):
+            path.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +109,7 @@ def at_any_time(process, chance, seconds):
 def test_sigkill(tmp_path, straight, kind, save_freq):
     (expected, seconds), chance = straight(kind), random.Random(5)
     session, steps, kills, ends, moments = Session(tmp_path, kind, save_freq), 0, 0, 0, []
+    most = 8 if save_freq == "epoch" else save_freq
     while kills < 2 * KILLS and ends < 2 * KILLS:
         process = session.start(wait=False)
         if kills % 2:
@@ -108,20 +122,20 @@ def test_sigkill(tmp_path, straight, kind, save_freq):
         output = process.communicate()[0]
         if process.returncode == 0:                        # it came to its end before: once more from the beginning
             assert json.loads(session.result.read_text()) == expected
-            session.result.unlink()
-            for name in os.listdir(session.backup):
-                (session.backup / name).unlink()
+            session.clear()
             ends, steps = ends + 1, 0
             continue
         assert process.returncode == -signal.SIGKILL, output[-3000:]
         kills += 1
-        if (session.backup / NEWEST).exists():
-            state = session.whole()
-            done = state["epoch"] * 8 + state["step"]
-            assert done >= steps
-            steps = done
+        done = session.saved()
+        assert done >= steps
+        assert (session.executed() or [0])[-1] - done <= most, "more than save_freq steps are lost"
+        steps = done
         moments.append(steps)
     assert session.finish() == expected
+    executed = session.executed()
+    assert sorted(set(executed)) == list(range(1, len(set(executed)) + 1)), "steps were left out"
+    assert len(executed) - len(set(executed)) <= kills * most, "more than save_freq steps were repeated after a kill"
     print(f"{kind} {save_freq}: {kills} kills, last saved steps {moments}; {ends} runs ended before their kill")
 
 
@@ -139,8 +153,9 @@ def test_signals_lose_no_step(tmp_path, straight, number):
             break
         assert f"{signal.Signals(number).name}: saved" in output
         assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT), output[-2000:]
-        session.whole()
+        assert session.executed()[-1] == session.saved(), "a finished step was not saved"
     assert session.finish() == expected
+    assert session.executed() == list(range(1, len(session.executed()) + 1)), "a step was repeated or left out"
 
 
 def small(folder, fitted=3, model=None, **settings):

@@ -124,6 +124,49 @@ def test_in_fit(tmp_path):
     assert sorted(records(tmp_path)[f"{model.name}/mean of y"]) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("update_freq, steps", [("epoch", None), (1, [1, 2, 3, 4, 5, 6, 7, 8]), (3, [3, 6])])
+def test_in_a_custom_step_under_the_callback(tmp_path, update_freq, steps):
+    class Model(tf.keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+            tf.summary.scalar("own/loss", loss)
+            tf.summary.scalar("own/iterations", loss, step=self.optimizer.iterations)
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            return {"loss": loss}
+
+        def test_step(self, data):
+            loss = self.compute_loss(data[0], data[1], self(data[0]))
+            tf.summary.scalar("own/held back", loss)
+            return {"loss": loss}
+
+    model = Model([tf.keras.Input((3,)), tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).random((16, 3), np.float32)
+    for folder in ("first", "second"):               # the second run's step must not write into the first one's file
+        model.optimizer.iterations.assign(0)
+        model.fit(x, x[:, :1], batch_size=4, epochs=2, verbose=0, validation_data=(x, x[:, :1]), callbacks=[
+            tf.keras.callbacks.TensorBoard(tmp_path / folder, update_freq=update_freq)])
+        assert tf.summary.should_record_summaries().numpy() == np.False_
+        found, held_back = records(tmp_path / folder / "train"), records(tmp_path / folder / "validation")
+        assert found.get("own/loss") == found.get("batch_loss") == held_back.get("own/held back") == steps
+        if steps:
+            assert found["own/iterations"] == [step - 1 for step in steps]
+
+
+def test_a_failed_fit_leaves_the_default_writer_alone(tmp_path):
+    def stop(batch, logs):
+        raise RuntimeError("stop")
+    model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(RuntimeError, match="stop"):
+        model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0, callbacks=[
+            tf.keras.callbacks.TensorBoard(tmp_path, update_freq=1), tf.keras.callbacks.LambdaCallback(
+                on_train_batch_end=stop)])
+    assert not tf.summary.should_record_summaries()
+
+
 def test_errors(tmp_path):
     writer = tf.summary.create_file_writer(str(tmp_path))
     with writer.as_default():

@@ -101,6 +101,8 @@ def did_you_mean(name, known, most=3) -> str:
     name, known = str(name), [str(k) for k in known]
     lowered = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=most, cutoff=0.6)
+    if not near and len(name) > 1:
+        near = [k for k in lowered if k.startswith(name.lower())][:most]            # 'acc' for 'accuracy'
     if not near:
         return ""
     return " Did you mean " + " or ".join(f"'{lowered[k]}'" for k in near) + "?"

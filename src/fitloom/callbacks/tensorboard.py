@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The TensorBoard callback, and the one that notes hyperparameters."""
+import contextlib
 import os
 import time
 import warnings
@@ -10,7 +11,8 @@ from fitloom import engine
 from fitloom.base import errors, nest
 from fitloom.callbacks.callback import Callback
 from fitloom.callbacks.monitoring import learning_rate
-from fitloom.monitor import EventFile, histograms, profiling
+from fitloom.distribute.strategy import in_cluster
+from fitloom.monitor import EventFile, histograms, profiling, summaries
 
 
 class TensorBoard(Callback):
@@ -26,7 +28,9 @@ class TensorBoard(Callback):
             model's configuration, which is the conceptual graph.
         write_images: with `histogram_freq`, also write the weights as images.
         write_steps_per_second: also write 'epoch_steps_per_second'.
-        update_freq: 'epoch', 'batch' or a number of batches between two batch records.
+        update_freq: 'epoch', 'batch' or a number of batches between two batch records. If it is not 'epoch',
+            `tf.summary` in a layer, train_step or test_step writes into the same runs, as often, and the default step
+            is the number of the batch (not with several processes).
         profile_batch: a batch number or a pair (first, last) of which a profile is taken; 0 none.
         embeddings_freq: every how many epochs the weights of Embedding layers are written for the projector.
         embeddings_metadata: dict of layer name -> metadata file name, or one file name for all.
@@ -54,7 +58,31 @@ class TensorBoard(Callback):
         self._train_dir = os.path.join(self.log_dir, "train")
         self._val_dir = os.path.join(self.log_dir, "validation")
         self._files, self._step, self._tests, self._profiling = {}, 0, 0, False
-        self._in_fit = False
+        self._in_fit, self._contexts, self._writers, self._batches = False, [], {}, {}
+
+    def _direct(self, folder):
+        """Let tf.summary write into a run, from here on."""
+        if self.update_freq == "epoch" or in_cluster():      # there, workers must start the same programs
+            return
+        if not self._batches:
+            self._batches = {name: engine.Variable(np.int64(0), trainable=False)
+                             for name in (self._train_dir, self._val_dir)}
+            self._due = {name: lambda step=step: step % self.update_freq == 0 for name, step in self._batches.items()}
+        if folder not in self._writers:
+            self._writers[folder] = summaries.SummaryWriter(self._file(folder))
+        contexts = contextlib.ExitStack()
+        contexts.enter_context(self._writers[folder].as_default(self._batches[folder]))
+        contexts.enter_context(summaries.record_if(self._due[folder]))
+        self._contexts.append(contexts)
+
+    def _undirect(self):
+        if self._contexts:
+            self._contexts.pop().close()
+
+    def release(self):
+        """Leave tf.summary as it was before the run, also where an error ended it."""
+        while self._contexts:
+            self._undirect()
 
     def _file(self, folder):
         if folder not in self._files:
@@ -81,9 +109,14 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, logs=None):
         self._step, self._in_fit, self._seen, self._batch = 0, True, 0, 0
+        self._direct(self._train_dir)
 
     def on_train_end(self, logs=None):
         self._in_fit = False
+        self.release()
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
         if self._profiling:
             self._stop_profile()
         for file in self._files.values():
@@ -106,6 +139,15 @@ class TensorBoard(Callback):
             profiling.start(self.log_dir)
             self._profiling = True
         self._batch_start = time.perf_counter()
+        if self._contexts:
+            self._batches[self._train_dir].assign(self._step + 1)
+
+    def on_test_begin(self, logs=None):
+        self._direct(self._val_dir)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        if self._contexts:
+            self._batches[self._val_dir].assign_add(1)
 
     def on_train_batch_end(self, batch, logs=None):
         done = batch - self._last
@@ -129,6 +171,7 @@ class TensorBoard(Callback):
         self._profiling = False
 
     def on_test_end(self, logs=None):
+        self._undirect()
         iterations = getattr(getattr(self.model, "optimizer", None), "iterations", None)
         if iterations is None:
             return

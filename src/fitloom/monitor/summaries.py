@@ -22,6 +22,7 @@ class _State(threading.local):
     writer = None
     step = None
     record = None                # None, a bool, a tensor or a function that returns one
+    asked = 0                    # how often something was to be written, whether there was a writer or not
 
 
 _state = _State()
@@ -148,6 +149,27 @@ def default_writer():
     return _state.writer
 
 
+class Destination:
+    """Notes where a traced program writes, for whoever keeps the program: it writes there for ever.
+
+    Used as a context around the tracing; `elsewhere()` tells whether another writer is the default one now.
+    """
+
+    written = None
+
+    def __enter__(self):
+        self.asked = _state.asked
+
+    def __exit__(self, *_):
+        if _state.asked != self.asked:
+            self.written = _state.writer, _state.record
+
+    def elsewhere(self):
+        """Whether the program writes something, and what is traced now would write it elsewhere."""
+        return self.written is not None and (
+            self.written[0] is not _state.writer or self.written[1] is not _state.record)
+
+
 # -- the step and the condition
 
 def set_step(step):
@@ -201,6 +223,7 @@ def _tag(name):
 def _record(name, values, step, write):
     """Let `write(file, tag, step, *values)` happen on the default writer, now or whenever the traced program runs."""
     writer = _state.writer
+    _state.asked += 1
     if writer is None:
         return engine.convert_to_tensor(False)
     step = _state.step if step is None else step

@@ -10,6 +10,7 @@ import numpy as np
 from fitloom import engine
 from fitloom.base import dtypes, nest
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
+from fitloom.monitor import summaries
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compiling import compiled_of
 from fitloom.trainer.waiting import Waiting
@@ -44,7 +45,7 @@ class Program:
         strategy = strategy_of(model)
         self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
         self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
-        self._dispatched, self._latest = 0, None
+        self._dispatched, self._latest, self.destination = 0, None, summaries.Destination()
         # Variables know the program that has them on loan, so it must not keep the model alive.
         myself = weakref.proxy(self)
         variables = list(model.variables) if mode == "predict" else state_of(model)
@@ -57,7 +58,7 @@ class Program:
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict")
 
     def _step(self, data, mask):
-        with steps.counting_only(mask), self._replicas:
+        with steps.counting_only(mask), self._replicas, self.destination:
             try:
                 if self.guard is not None:
                     return self.guard.step(lambda: getattr(self.model, _STEPS[self.mode])(data), self._variables)
@@ -232,11 +233,15 @@ def rows_in(data):
 # -- which program
 
 def program_for(model, mode) -> Program:
-    """Return the model's program for a mode, made anew when weights, freezing, optimizer or metrics changed."""
+    """Return the model's program for a mode, made anew when weights, freezing, optimizer or metrics changed.
+
+    Also where its summaries would go to another writer.
+    """
     cache = model.__dict__.setdefault("_programs", {})
     program = cache.get(mode)
     eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
-    if program is None or program.eager != eager or program.signature != signature_of(model):
+    if program is None or program.eager != eager or program.signature != signature_of(model) \
+            or program.destination.elsewhere():
         program = cache[mode] = Program(model, mode)
     return program
 
