@@ -321,3 +321,16 @@ def test_history_plot():
     pytest.importorskip("matplotlib")
     figure = fit(model(), validation_data=(X, Y)).plot()
     assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 2
+
+
+def test_history_plot_of_one_log_or_many():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    history = callbacks.History()
+    history.epoch, history.history = [3], {name: [1.0] for name in ("loss", "a", "b", "c")}
+    (axis,) = history.plot("loss").axes
+    assert axis.lines[0].get_xdata().tolist() == [4] and axis.lines[0].get_marker() == "o"
+    many = history.plot()
+    assert many.get_size_inches().tolist() == [15, 8]          # three in a row
+    with pytest.raises(ValueError, match="Unknown log of this run 'los'. Did you mean 'loss'"):
+        history.plot("los")
+    plt.close("all")

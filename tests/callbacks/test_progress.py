@@ -106,3 +106,14 @@ def test_disabled_interactive_logging(monkeypatch, model):
     finally:
         keras.utils.enable_interactive_logging()
     assert text == "1/1 - 0s - T/step - loss: 0.0000\n"
+
+
+def test_a_line_wider_than_the_terminal_is_cut_until_the_last(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    def call():
+        bar = keras.utils.Progbar(2, interval=0)
+        for step in (1, 2):
+            bar.update(step, [(f"metric_{i}", 1.0) for i in range(5)])
+    first, last = run(monkeypatch, Terminal(), call).split("\r")
+    assert len(first) == 39 and first.endswith("...") and last.endswith("metric_4: 1.0000\n")

@@ -259,7 +259,7 @@ def test_arguments(tmp_path, capsys):
     assert history.epoch == [0]
     capsys.readouterr()
     dense().fit(X, Y, batch_size=8, epochs=2, verbose=2, checkpoint_dir=tmp_path / "r")
-    assert "going on with epoch 2" in capsys.readouterr().out
+    assert "goes on with epoch 2" in capsys.readouterr().out
 
 
 def test_other_data_and_other_models(tmp_path):

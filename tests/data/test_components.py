@@ -221,3 +221,30 @@ def test_sparse_batch():
 def test_the_data_service_is_refused_with_the_alternatives():
     with pytest.raises(AttributeError, match="Dataset.shard"):
         tf.data.experimental.service
+
+
+TEXTS, NUMBERS = np.array(["cat", "dog", "emu"]), np.array([1, 2, 3])
+WITH_TEXT = {
+    "StringLookup": (lambda text, n: tf.keras.layers.StringLookup(vocabulary=["cat", "dog"])(text), [1, 2, 0]),
+    "TextVectorization": (lambda text, n: tf.keras.layers.TextVectorization(
+        vocabulary=["cat", "dog"], output_sequence_length=1)(text), [[2], [3], [1]]),
+    "a Python comparison": (lambda text, n: n * 10 if text == "dog" else n, [1, 20, 3]),
+    "an f-string": (lambda text, n: tf.strings.length(f"{text.numpy().decode()}s"), [4, 4, 4]),
+    "a dictionary": (lambda text, n: {"cat": 5}.get(text.numpy().decode(), 0), [5, 0, 0]),
+    "NumPy": (lambda text, n: np.frombuffer(text.numpy(), "uint8")[0], [99, 100, 101]),
+}
+
+
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_text_beside_numbers_is_the_text_of_the_element(name):
+    """The function is traced for the numbers; what asks for the text itself must not see a stand-in for it."""
+    function, expected = WITH_TEXT[name]
+    dataset = Dataset.from_tensor_slices((TEXTS, NUMBERS)).map(lambda text, n: (function(text, n), n))
+    assert [found.numpy().tolist() for found, _ in dataset] == expected
+    assert next(iter(dataset.batch(3)))[0].numpy().tolist() == expected
+
+
+def test_a_batch_of_two_dtypes_is_refused_with_both():
+    dataset = Dataset.from_tensor_slices((TEXTS, NUMBERS)).map(lambda text, n: 10 if text == "dog" else n)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="0 is int64 and element 1 is int32.*tf.cast"):
+        list(dataset.batch(3))

@@ -96,6 +96,14 @@ def test_lower_case_functions():
     assert layers.dot([a, b], axes=1).numpy().tolist() == [[13]]
 
 
+@pytest.mark.parametrize("attention", [lambda: layers.MultiHeadAttention(2, 4), lambda: layers.GroupQueryAttention(4, 2, 1)],
+                         ids=["MultiHeadAttention", "GroupQueryAttention"])
+def test_attention_takes_a_masked_embedding_without_a_word(attention):
+    embedded = layers.Embedding(5, 8, mask_zero=True)(np.array([[1, 2, 0]]))
+    y = attention()(embedded, embedded)                           # a warning would be an error here
+    assert y._keras_mask.numpy().tolist() == [[True, True, False]]
+
+
 def test_merged_masks():
     x = tf.ones((1, 3, 2))
     masks = [tf.constant([[True, False, False]]), tf.constant([[True, True, False]])]

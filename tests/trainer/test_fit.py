@@ -266,6 +266,27 @@ def test_custom_train_step_with_own_metric():
     assert list(history) == ["own"] and history["own"][-1] < history["own"][0]
 
 
+def test_validation_data_may_be_one_array_where_there_are_no_targets():
+    class Mean(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.center = self.add_weight(shape=(2,), name="center")
+
+        def train_step(self, x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((x - self.center) ** 2)
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables))
+            return {"loss": loss}
+
+        def test_step(self, x):
+            return {"loss": tf.reduce_mean((x - self.center) ** 2)}
+
+    model = Mean()
+    model.compile("sgd")
+    history = model.fit(np.ones((8, 2), "float32"), validation_data=np.zeros((4, 2), "float32"), verbose=0).history
+    assert history["val_loss"] == [pytest.approx(float(tf.reduce_mean(model.center ** 2)))]
+
+
 def test_gan_with_two_optimizers_and_own_compile():
     class GAN(keras.Model):
         def __init__(self):

@@ -92,8 +92,8 @@ class BackupAndRestore(Callback):
             if self.params.get("verbose"):
                 place = f"epoch {state['epoch'] + 1}" + (f", batch {state['step'] + 1}" if state["step"] else "")
                 done = state["epoch"] >= self.params.get("epochs", 0) or state["stop"]
-                write(f"The checkpoint in '{self.backup_dir}' is of a run that is "
-                      + ("finished.\n" if done else f"going on with {place}.\n"))
+                write(f"The run in '{self.backup_dir}' is finished.\n" if done else
+                      f"The run in '{self.backup_dir}' goes on with {place}.\n")
         if self.save_before_preemption:
             self._listen()
 

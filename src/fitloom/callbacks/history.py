@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record that `fit` returns."""
+import math
+
+from fitloom.base.errors import unknown_name
 from fitloom.callbacks.callback import Callback
 
 
@@ -38,21 +41,36 @@ class History(Callback):
         """Draw the curves with matplotlib and return the figure.
 
         Args:
-            names: which logs to draw, each with its `val_` twin; default all.
+            names: which logs to draw, a name or a list, each with its `val_` twin; default all.
             show: open a window.
+
+        Raises:
+            ValueError: there is no such log.
         """
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
             raise ImportError("History.plot() needs matplotlib: pip install matplotlib.") from error
-        names = names or [name for name in self.history if not name.startswith("val_")]
-        figure, axes = plt.subplots(1, max(len(names), 1), figsize=(5 * max(len(names), 1), 4), squeeze=False)
-        for axis, name in zip(axes[0], names):
+        drawn = [names] if isinstance(names, str) else list(names or ())
+        for name in drawn:
+            if name not in self.history:
+                raise unknown_name("log of this run", name, self.history)
+        drawn = drawn or [name for name in self.history if not name.startswith("val_")]
+        columns = min(max(len(drawn), 1), 3)
+        rows = max(math.ceil(len(drawn) / columns), 1)
+        figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 4 * rows), squeeze=False)
+        for axis in axes.flat[len(drawn):]:
+            axis.set_visible(False)
+        first = self.epoch[0] if self.epoch else 0
+        for axis, name in zip(axes.flat, drawn):
             for label in (name, "val_" + name):
                 values = self.history.get(label, [])
+                if not values:
+                    continue
                 # with validation_freq > 1 there are fewer validation results than epochs
-                spread = len(self.epoch) / len(values) if values else 1
-                axis.plot([(i + 1) * spread for i in range(len(values))], values, label=label)
+                spread = len(self.epoch) / len(values)
+                axis.plot([first + (i + 1) * spread for i in range(len(values))], values, label=label,
+                          marker="o" if len(values) == 1 else None)     # a line needs two points
             axis.set_xlabel("epoch")
             axis.set_title(name)
             axis.legend()

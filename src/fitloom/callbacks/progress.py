@@ -2,6 +2,7 @@
 """What `fit` shows while it runs: one redrawn line on a terminal, one line an epoch elsewhere."""
 import math
 import os
+import shutil
 import sys
 import time
 
@@ -133,6 +134,10 @@ class Progbar:
     def _write(self, line, finalize):
         end = "\n" if finalize else ""
         if self._redraw:
+            # A line that wraps cannot be drawn again: it is cut until the last one.
+            columns = math.inf if finalize or in_notebook() else shutil.get_terminal_size().columns
+            if len(line) >= columns:
+                line = line[:columns - 4] + "..."
             padding = " " * max(self._length - len(line), 0)
             self._length = len(line)
             text = ("\r" if self._drawn else "") + line + padding + end

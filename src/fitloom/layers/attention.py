@@ -172,6 +172,7 @@ class _ProjectedAttention(BuiltinLayer):
         layer = self._projection(name, f"{free}{i},{i}{n}{h}->{free}{n}{h}",
                                  (*[None] * (len(input_shape) - 2), heads, size), n + h)
         layer.build(input_shape)
+        layer.supports_masking = True      # its rows stay in their places; the heads deal with the masks
         return layer
 
     def _out_of_heads(self, shape, heads_shape, output_shape):

@@ -560,8 +560,11 @@ def split(x, y, sample_weight, fraction):
     return first, last if last[2] is not None else last[:2] if last[1] is not None else last[:1]
 
 
-def open_validation(data, batch_size, steps):
-    """Return a source for `validation_data`: (x, y), (x, y, sample_weight) or anything that yields batches."""
+def open_validation(data, batch_size, steps, with_targets=True):
+    """Return a source for `validation_data`: (x, y), (x, y, sample_weight) or anything that yields batches.
+
+    An array alone is taken for x where the training data have no targets either.
+    """
     if isinstance(data, (tuple, list)):
         if isinstance(data, list) or not 1 <= len(data) <= 3:
             if len(data) not in (2, 3):
@@ -569,6 +572,8 @@ def open_validation(data, batch_size, steps):
                                  f"batches, but received a {type(data).__name__} of {len(data)}.")
         x, y, sample_weight = (*data, None, None)[:3]
         return open_source(x, y, sample_weight, batch_size, steps)
+    if is_array(data) and not with_targets:
+        return open_source(data, None, None, batch_size, steps)
     if is_array(data):
         raise ValueError("validation_data must be (x, y), (x, y, sample_weight), or something that yields batches, but "
                          f"received a single {type(data).__name__}. Give the targets too: (x, y).")

@@ -67,7 +67,8 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
     source = batches.open_source(x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight, check)
     held_back = None
     if validation_data is not None:
-        held_back = batches.open_validation(validation_data, validation_batch_size or batch_size, validation_steps)
+        held_back = batches.open_validation(validation_data, validation_batch_size or batch_size, validation_steps,
+                                            with_targets=y is not None or model.loss is not None)
     if config.max_epochs() is not None:
         epochs = min(epochs, config.max_epochs())
     preparing.prepare(model, source, "train")
