@@ -4,7 +4,7 @@
 Afterwards: `tensorboard --logdir logs/`; in a notebook `%load_ext tensorboard`, `%tensorboard --logdir logs/`.
 """
 
-import datetime
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def main():
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
-    folder = Path("logs") / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("logs") / time.strftime("%Y%m%d-%H%M%S")
     history = model.fit(
         x_train,
         y_train,

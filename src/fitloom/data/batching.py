@@ -125,7 +125,12 @@ class BatchFlow(Wrapper):
             return composite.stack_sparse(column)
         if isinstance(first, (np.ndarray, np.generic)):
             for position, component in enumerate(column):
-                if component.shape != first.shape or component.dtype != first.dtype:
+                if component.dtype != first.dtype:
+                    raise InvalidArgumentError(
+                        f"Dataset.{self.node.name} cannot stack components of different dtypes in one batch: element 0 "
+                        f"is {first.dtype.name} and element {position} is {component.dtype.name}. Make the dtypes "
+                        "equal in a map before, with tf.cast.")
+                if component.shape != first.shape:
                     raise InvalidArgumentError(
                         f"Dataset.{self.node.name} cannot stack components of different shapes in one batch: element 0 "
                         f"has shape {tuple(first.shape)} and element {position} has shape {tuple(component.shape)}. "
