@@ -6,6 +6,10 @@ from fitloom.base.config import (
     enable_traceback_filtering as enable_traceback_filtering,
     is_traceback_filtering_enabled as is_traceback_filtering_enabled,
 )
+from fitloom.engine.settings import (
+    get_log_device_placement as get_log_device_placement,
+    set_log_device_placement as set_log_device_placement,
+)
 from fitloom.ops import (
     Assert as Assert,
     assert_all_finite as assert_all_finite,

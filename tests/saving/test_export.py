@@ -206,6 +206,9 @@ def test_the_saved_model_guide(tmp_path):
     array = module.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32))
     tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": array})
     imported = tf.saved_model.load(str(tmp_path / "m"))
+    with pytest.warns(UserWarning, match="'any' is of unknown rank"):
+        tf.saved_model.save(module, str(tmp_path / "m2"), signatures={
+            "any": module.__call__.get_concrete_function(tf.TensorSpec(None, tf.float32))})
     for shape in ([], [3]):
         assert imported.of_any_rank(tf.ones(shape))["doubled"].numpy().tolist() == np.full(shape, 2.0).tolist()
     assert float(imported(tf.constant(3.0))) == 3.0

@@ -339,3 +339,27 @@ def test_devices_have_full_names():
     assert tf.ones(2).device.endswith("device:CPU:0")
     with tf.device(tf.Variable(1.0).device):
         pass
+
+
+def test_first_call_makes_variables_from_what_it_computes():
+    class Dense(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = None
+
+        @tf.function
+        def __call__(self, x):
+            if self.w is None:
+                self.w = tf.Variable(tf.random.uniform([x.shape[1], 2], minval=1.0) * tf.reduce_max(x))
+            return tf.matmul(x, self.w)
+
+    layer = Dense()
+    first = layer(tf.constant([[2.0, 2.0]]))
+    assert layer.w.numpy().min() >= 2.0
+    np.testing.assert_allclose(layer(tf.constant([[2.0, 2.0]])), first, rtol=1e-6)
+    assert layer(tf.constant([[2.0, 2.0]])).shape == (1, 2)
+
+    again = tf.function(lambda x: tf.Variable(x * 2.0).read_value())
+    again(tf.constant(1.0))
+    with pytest.raises(ValueError, match="other calls than its first"):
+        again(tf.constant(1.0))

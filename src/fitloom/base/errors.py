@@ -28,6 +28,10 @@ class ValueNotKnownError(InvalidArgumentError):
     """A value is needed while a function is traced, but the function's inputs decide it."""
 
 
+class InitialValueNotKnownError(ValueNotKnownError):
+    """A variable is created while a function is traced, from a value that is not known yet."""
+
+
 class OutOfRangeError(OpError, StopIteration):
     """An iterator has no next element."""
 

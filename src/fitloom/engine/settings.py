@@ -8,6 +8,7 @@ import jax
 
 class _Settings:
     soft_placement = True
+    log_placement = False
     memory_growth: dict = {}
 
 
@@ -42,6 +43,20 @@ def set_soft_device_placement(enabled):
 def get_soft_device_placement():
     """Return True."""
     return _Settings.soft_placement
+
+
+def set_log_device_placement(enabled):
+    """Tell on standard error where programs run: once, as all operations run where their inputs lie."""
+    _Settings.log_placement = bool(enabled)
+    if enabled:
+        import sys
+
+        sys.stderr.write(f"Operations run on the device of their inputs, else on {jax.devices()[0]}.\n")
+
+
+def get_log_device_placement():
+    """Return whether `set_log_device_placement(True)` was called."""
+    return _Settings.log_placement
 
 
 def enable_op_determinism():

@@ -2,10 +2,12 @@
 """`tf.Variable` and `keras.Variable`."""
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fitloom.base import dtypes, naming
+from fitloom.base.errors import InitialValueNotKnownError
 from fitloom.base.shapes import TensorShape
 from fitloom.engine.allocation import charge
 from fitloom.engine.avals import aval_of
@@ -366,9 +368,10 @@ def _initial_array(value, dtype):
 
 def _outside_array(tensor):
     array = tensor.array
-    if hasattr(array, "aval") and not hasattr(array, "addressable_shards"):
-        raise ValueError("A Variable's initial value inside a compiled function depends on the function's inputs. "
-                         "Create the variable outside, or give a callable that returns the initial value.")
+    if isinstance(array, jax.core.Tracer):
+        raise InitialValueNotKnownError(
+            "A Variable's initial value inside a compiled function depends on the function's inputs. Create it "
+            "outside, or give a callable that returns the initial value.")
     return np.array(array)
 
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `tf.experimental.numpy` has beyond `keras.ops`: NumPy's functions on tensors, and methods for them."""
 import builtins
+import functools
 
 import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
-from fitloom.ops import arithmetic, casting, numpy_elementwise, numpy_positions, numpy_statistics, shaping
-from fitloom.ops.calling import host_value
+from fitloom.base.errors import InvalidArgumentError
+from fitloom.ops import arithmetic, casting, indexing, numpy_elementwise, numpy_positions, numpy_statistics, shaping
+from fitloom.ops.calling import dtype_of, host_value
 
 
 def asarray(a, dtype=None):
@@ -169,7 +171,8 @@ def result_type(*arrays_and_dtypes):
 
 
 def experimental_enable_numpy_behavior(prefer_float32=False, dtype_conversion_mode="legacy"):
-    """Give tensors NumPy's methods: `T`, `astype`, `reshape`, `ravel`, `transpose`, `clip`, `sum`, `mean`..."""
+    """Give tensors NumPy's methods (`T`, `astype`, `reshape`, `sum`...), indexing, and promotion of dtypes."""
+    _Preferred.float32 = prefer_float32
     methods = {
         "astype": lambda self, dtype: casting.cast(self, dtype),
         "reshape": lambda self, *shape: shaping.reshape(self, shape[0] if len(shape) == 1 else shape),
@@ -181,11 +184,65 @@ def experimental_enable_numpy_behavior(prefer_float32=False, dtype_conversion_mo
     }
     for name in ("sum", "mean", "max", "min", "prod", "std", "var", "argmax", "argmin", "any", "all", "cumsum"):
         function = getattr(numpy_statistics, name, None) or getattr(numpy_positions, name)
-        methods[name] = lambda self, axis=None, _function=function: _function(self, axis=axis)
+        methods[name] = _reduction(function)
     for name, method in methods.items():
         setattr(engine.Tensor, name, method)
     for name, read in {"T": lambda self: shaping.transpose(self), "size": lambda self: int(np.prod(tuple(self.shape))),
                        "data": lambda self: np.asarray(self).data}.items():
         setattr(engine.Tensor, name, property(read))
+    for name in _PROMOTING:
+        for owner in (engine.Tensor, engine.Variable):
+            method = getattr(owner, name)
+            if not hasattr(method, "promotes"):
+                setattr(owner, name, _promoting(method))
+
+
+    if engine.Tensor.__getitem__ is not _getitem:
+        engine.Tensor.__getitem__ = _getitem
+
+
+def _reduction(function):
+    def method(self, axis=None, dtype=None, out=None, **options):        # what np.sum(tensor) and its kin pass
+        if out is not None:
+            raise TypeError("A tensor cannot be written to: leave out= away.")
+        made = function(self, axis=axis, **options)
+        return made if dtype is None else casting.cast(made, dtype)
+    return method
+
+
+def _getitem(x, key):
+    """Return x[key]; also with the masks and lists of positions that only NumPy takes."""
+    try:
+        return indexing.getitem(x, key)
+    except TypeError:
+        parts = tuple([host_value(part) if engine.is_tensor(part) or isinstance(part, (list, tuple)) else part
+                       for part in (key if isinstance(key, tuple) else (key,))])
+        places = np.arange(int(np.prod(tuple(x.shape)))).reshape(tuple(x.shape))[parts]
+        return indexing.gather(shaping.reshape(x, [-1]), places)
+
+
+_PROMOTING = [f"__{before}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+              for before in ("", "r")] + [f"__{name}__" for name in ("lt", "le", "gt", "ge", "eq", "ne")]
+
+
+class _Preferred:
+    float32 = False          # whether what NumPy would make float64 becomes float32
+
+
+def _promoting(method):
+    @functools.wraps(method)
+    def operator(x, y):
+        try:
+            return method(x, y)
+        except (InvalidArgumentError, TypeError):
+            if isinstance(y, (list, tuple)) or dtype_of(x) is dtype_of(y):
+                raise
+        kinds = [v if isinstance(v, (bool, int, float, complex)) else dtypes.numpy_dtype(v.dtype) for v in (x, y)]
+        dtype = np.result_type(*kinds)
+        if _Preferred.float32 and dtype == np.float64 and np.dtype(np.float64) not in kinds:
+            dtype = np.dtype(np.float32)
+        return method(casting.cast(x, dtype), casting.cast(y, dtype))
+    operator.promotes = True
+    return operator
 
 

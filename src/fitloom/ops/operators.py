@@ -119,12 +119,18 @@ def _contains(x, item):
     raise TypeError("`in` on a tensor is ambiguous. Use tf.reduce_any(x == item).")
 
 
+def _round(x, digits=None):
+    if not digits:
+        return arithmetic.round.op(x)
+    return arithmetic.round.op(x * 10.0 ** digits) / 10.0 ** digits
+
+
 def methods():
     """Return the table of operator methods."""
     table = {"__add__": _add, "__radd__": _radd, "__pow__": _power, "__rpow__": lambda y, x: arithmetic.pow(x, y),
              "__matmul__": _matmul, "__rmatmul__": lambda y, x: _matmul(x, y), "__invert__": _invert,
              "__neg__": lambda x: arithmetic.negative.op(x), "__pos__": lambda x: x,
-             "__abs__": lambda x: arithmetic.abs.op(x), "__round__": lambda x, digits=None: arithmetic.round.op(x),
+             "__abs__": lambda x: arithmetic.abs.op(x), "__round__": _round,
              "__eq__": _equality(arithmetic.equal, False), "__ne__": _equality(arithmetic.not_equal, True),
              "__getitem__": indexing.getitem, "__len__": _length, "__iter__": _iterate}
     for symbol, function in (("sub", arithmetic.subtract), ("mul", arithmetic.multiply),

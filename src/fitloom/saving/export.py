@@ -295,8 +295,19 @@ def _of_unknown_rank(folder, fn, name):
     return entries
 
 
+def _of_vectors(folder, fn, name):
+    """Return the program of a signature of unknown rank: a signature is one program, so it takes vectors."""
+    warnings.warn(f"The signature '{name}' is of unknown rank: it is stored for vectors. Give a TensorSpec with "
+                  "a shape to choose.", stacklevel=4)
+    args, kwargs = nest.map_structure(lambda spec: TensorSpec([None], spec.dtype) if isinstance(
+        spec, TensorSpec) and spec.shape.rank is None else spec, (fn.args, fn.kwargs))
+    return folder.program(_eager(fn.function), args, kwargs, name)
+
+
 def _signature(folder, name, fn):
     if isinstance(fn, ConcreteFunction):
+        if any(spec.shape.rank is None for spec in nest.flatten((fn.args, fn.kwargs)) if isinstance(spec, TensorSpec)):
+            return _of_vectors(folder, fn, name)
         return folder.program(_eager(fn.function), fn.args, fn.kwargs, name)
     found = _signatures_of(fn)
     if not found:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from fitloom.base import nest
-from fitloom.base.errors import ValueNotKnownError
+from fitloom.base.errors import InitialValueNotKnownError, ValueNotKnownError
 from fitloom.engine import context
 from fitloom.engine.procedure import Block
 from fitloom.engine.recording import convert_to_tensor
@@ -65,7 +65,7 @@ class Function:
         self.autograph, self.jit_compile = autograph, jit_compile
         self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
         self._bound = weakref.WeakKeyDictionary()
-        self._plain, self._on_host = None, False
+        self._plain, self._on_host, self._created = None, False, False
         functools.update_wrapper(self, python_function)
 
     def __get__(self, instance, owner):
@@ -107,6 +107,11 @@ class Function:
                 if Function.watch is not None:
                     Function.watch(self, block, tensors)
                 return block(tensors)
+            except InitialValueNotKnownError:
+                if self._created:
+                    raise ValueError(f"tf.function '{self.__name__}' creates variables in other calls than its first. "
+                                     "Create a variable once, outside or under `if self.v is None`.") from None
+                self._created = True                                     # this call makes them, from real values
             except ValueNotKnownError as error:
                 if self.jit_compile:
                     raise
