@@ -250,7 +250,7 @@ def test_a_trace_without_end_runs_operation_by_operation_and_says_so():
 
 def test_a_loop_that_changes_its_shapes_says_so_once():
     trace.TRIE.said.clear()
-    with pytest.warns(UserWarning, match=r"compiled 32 times.*Pad batches") as caught:
+    with pytest.warns(UserWarning, match=r"compiled 16 times.*Pad batches") as caught:
         for i in range(40):
             float(tf.reduce_sum(tf.ones(i + 1) * 2.0))
     assert len(caught) == 1
@@ -258,7 +258,7 @@ def test_a_loop_that_changes_its_shapes_says_so_once():
 
 def test_programs_that_are_remembered_are_bounded(monkeypatch):
     monkeypatch.setattr(trace, "MOST_PROGRAMS", 5)
-    trace.TRIE.said |= {"Pad batches to a few sizes; each new shape costs a compilation."}
+    trace.TRIE.said |= {"Pad batches to a few sizes to be fast."}
     for i in range(12):
         float(tf.reduce_sum(tf.ones(i + 50) * 2.0))
     assert trace.TRIE.programs <= 6

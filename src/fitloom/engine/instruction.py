@@ -9,7 +9,7 @@ import numpy as np
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import Aval, aval, aval_of
 
-STATISTICS = {"programs": 0, "flushes": 0, "eager": 0, "donated_copies": 0}
+STATISTICS = {"programs": 0, "interpreted": 0, "flushes": 0, "eager": 0, "donated_copies": 0}
 
 
 class Op:

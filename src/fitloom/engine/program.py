@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A compiled program: one recorded trace, lowered for one set of live results."""
 import operator
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import lax
 from fitloom.engine.checking import raise_failed
 from fitloom.engine.context import traces_of_other_threads
 from fitloom.engine.instruction import STATISTICS
+from fitloom.engine.interpreter import interpret
 from fitloom.engine.lowering import evaluate
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, PackedResults, repack, unpack
 
@@ -22,9 +24,9 @@ class Program:
 
     __slots__ = ("effects", "placement", "rows", "leaf_count", "written", "call", "donated", "donatable", "order",
                  "where", "floats", "float_vector", "float_count", "int_count")
+    compiled = True
 
     def __init__(self, trace, live, keep, placement=None):
-        STATISTICS["programs"] += 1
         self.placement = placement
         self.rows = [] if placement is None else [j for j, store in enumerate(trace.holders) if store is None]
         self.leaf_count, self.float_count, self.int_count = len(trace.leaves), len(trace.floats), len(trace.ints)
@@ -42,12 +44,17 @@ class Program:
         committed = {v.store for variables, _ in trace.log[:trace.committed] for v in variables}
         self.effects = any(e[0].effects for e in trace.entries())    # a failed check leaves the variables as they were
         free = [j for j in self.written if trace.holders[j] not in committed]
-        self.donated = () if keep or self.effects else tuple(free)
+        self.donated = () if keep or self.effects or not self.compiled else tuple(free)
         self.donatable = [j if j in self.donated else None for j in self.written]
         parts = [[trace.where(m) for m in store.members] for store in trace.dirty]
         packed = [store.layout is not None for store in trace.dirty]
-        self.call = jax.jit(self._lower(trace, parts, packed, big, small), donate_argnums=self.donated)
+        self.call = self._ready(self._lower(trace, parts, packed, big, small))
         self.floats = self.float_vector = None
+
+    def _ready(self, step):
+        """Return what runs the step's arrays-to-arrays function."""
+        STATISTICS["programs"] += 1
+        return jax.jit(step, donate_argnums=self.donated)
 
     def _lower(self, trace, parts, packed, big, small):
         entries, layouts = trace.entries(), dict(trace.layouts)
@@ -125,3 +132,25 @@ class Program:
             for tensor in alive:
                 i = order.get(tensor.slot)
                 tensor._value = packed if i is None else results[base + i]
+
+
+class Interpreted(Program):
+    """The same for a trace that is not expected again: its operations run one at a time, nothing is compiled.
+
+    Args:
+        seconds: after this time it gives up with TooSlowError, before anything is written.
+    """
+
+    __slots__ = ("seconds",)
+    compiled = False
+
+    def __init__(self, trace, live, keep, seconds):
+        self.seconds = seconds
+        super().__init__(trace, live, keep)
+
+    def _ready(self, step):
+        def run(*arguments):
+            deadline = time.perf_counter() + self.seconds
+            return interpret(jax.make_jaxpr(step)(*arguments), arguments, deadline)
+        STATISTICS["interpreted"] += 1
+        return run

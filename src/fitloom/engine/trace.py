@@ -5,7 +5,9 @@ A trace is a path in a trie of entries, so "the same loop body again" is found b
 trie node, the live results and the storage layout select one compiled program (program.py).
 """
 import sys
+import time
 import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +18,13 @@ from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.checking import check_results, raise_failed, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK
 from fitloom.engine.placement import Placement, placement_of, spans_processes
-from fitloom.engine.program import Program
+from fitloom.engine.program import Interpreted, Program
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import FLOATS, INTS, MEMBER, SEEDS, repack
 from fitloom.engine.tensor import Tensor, pending
 
 CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
-ALIKE = 32             # programs of the same operations and lines after which a loop is said to change its shapes
+ALIKE = 16             # programs of the same operations and lines after which a loop is said to change its shapes
 MOST_PROGRAMS = 2_000  # compiled programs after which everything remembered is dropped
 MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
@@ -56,10 +58,46 @@ class Node:
         return found[::-1]
 
 
+class Path:
+    """The same operations of the same lines, in all the shapes they were met with.
+
+    A shape that is met for the first time on a path of many shapes is not worth a compilation: its operations run one
+    at a time. When it comes again it is compiled. Where running so takes longer than compiling, compiling goes on.
+    """
+
+    __slots__ = ("compiled", "compiling", "interpreted", "interpreting")
+
+    def __init__(self):
+        self.compiled, self.compiling = 0, 0.0           # programs, and the seconds of their first runs
+        self.interpreted, self.interpreting = 0, 0.0
+
+    def changes(self):
+        """Whether a new shape should run without a program."""
+        return self.compiled >= ALIKE and (
+            self.interpreted < 2 or self.interpreting * self.compiled < self.compiling * self.interpreted)
+
+    def first(self, program, trace, alive, stores):
+        """Run a new program; remember how long it took with its compilation."""
+        begin = time.perf_counter()
+        program(trace, alive, stores)
+        self.compiling += time.perf_counter() - begin
+        self.compiled += 1
+
+    def once(self, make, live, keep, trace, alive, stores):
+        """Run without a program; whatever takes too long, or cannot be run so, is compiled."""
+        begin = time.perf_counter()
+        try:
+            Interpreted(trace, live, keep, 2 * self.compiling / self.compiled)(trace, alive, stores)
+        except Exception:                                # nothing was written; a fault of the user's is raised again
+            make()(trace, alive, stores)
+        self.interpreting += time.perf_counter() - begin
+        self.interpreted += 1
+
+
 class _Trie:
     root, count = Node(None, None, 0, None), 0
     programs = 0                               # compiled
-    alike: dict = {}                           # how many programs have the same operations and lines
+    alike: dict = {}                           # operations and lines -> the Path they make in all their shapes
     said: set = set()                          # warnings given
 
 
@@ -423,13 +461,24 @@ class Trace:
             # leaves that no entry uses (what a function run at once has read) count too
             full = (live, tuple(self.layouts), keep, self.committed, len(self.leaves), len(self.floats), len(self.ints),
                     placement)
-            program = node.programs.get(full)
+            program, first = node.programs.get(full), False
             if program is None:
-                self._count_program()
-                program = node.programs[full] = Program(self, live, keep, placement)
+                path = self._path()
+                single = placement is None and not any(e[0].effects for e in self.entries())
+
+                def make():
+                    self._count_program(path, single)
+                    node.programs[full] = program = Program(self, live, keep, placement)
+                    return program
+                if single and full not in node.programs and path.changes():
+                    node.programs[full] = None           # met once
+                    return partial(path.once, make, live, keep)
+                program, first = make(), True
             if ledger is not None:
                 node.ready[key] = program
                 self.settle(ledger)
+            if first:
+                return partial(path.first, program)
         return program
 
     def _recorded_at(self):
@@ -437,18 +486,25 @@ class Trace:
         lines = list(dict.fromkeys(line for line in self.node.lines() if line))
         return f"While running what was recorded at {', '.join(lines[:8])}{' and later' if len(lines) > 8 else ''}."
 
-    def _count_program(self):
+    def _path(self):
+        names = tuple([(e[0].name, line) for e, line in zip(self.node.entries(), self.node.lines())])
+        path = TRIE.alike.get(names)
+        if path is None:
+            path = TRIE.alike[names] = Path()
+        return path
+
+    def _count_program(self, path, single):
         """Notice a loop that compiles again and again because its shapes change, and say so once."""
         TRIE.programs += 1
         if TRIE.programs > MOST_PROGRAMS:
             forget_programs()
-        names = tuple([(e[0].name, line) for e, line in zip(self.node.entries(), self.node.lines())])
-        count = TRIE.alike[names] = TRIE.alike.get(names, 0) + 1
-        if count == ALIKE and names:
-            inputs = self.node.entries()[0][0].inputs
-            say_once(f"The {len(names)} operations from {names[0][1]} to {names[-1][1]} were compiled {ALIKE} times, "
-                     f"each time for other shapes or other results that are read (the first operation's inputs are now "
-                     f"{', '.join(map(str, inputs))}). Pad batches to a few sizes; each new shape costs a compilation.")
+        if path.compiled == ALIKE - 1 and self.node.depth:
+            lines, inputs = self.node.lines(), self.node.entries()[0][0].inputs
+            say_once(f"The {len(lines)} operations from {lines[0]} to {lines[-1]} were compiled {ALIKE} times, each "
+                     f"time for other shapes or other results that are read (the first operation's inputs are now "
+                     f"{', '.join(map(str, inputs))}). " + (
+                         "From now on new shapes run one operation at a time where that is faster, and are compiled "
+                         "when they come again. " if single else "") + "Pad batches to a few sizes to be fast.")
 
     def close(self):
         """Forget everything: the values are where they belong."""

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
+from fitloom.engine import interpreter
 from fitloom.ops.kernels import platform
 from fitloom.ops.kernels.native import library
 
@@ -40,6 +41,7 @@ class Accelerated:
         compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda *o, **p: compiled(tuple(sorted(p.items())))(*o))
         primitive.def_abstract_eval(self._abstract)
+        interpreter.REFERENCES[primitive] = reference
         ad.primitive_jvps[primitive] = self._jvp
         batching.primitive_batchers[primitive] = self._batch
         platform.register_lowering(primitive, reference, native)
