@@ -11,7 +11,7 @@ import pytest
 
 import fitloom as tf
 from fitloom import engine
-from fitloom.engine import STATISTICS, trace
+from fitloom.engine import STATISTICS, instruction, trace
 from fitloom.engine.context import CONTEXT
 
 
@@ -254,6 +254,50 @@ def test_a_loop_that_changes_its_shapes_says_so_once():
         for i in range(40):
             float(tf.reduce_sum(tf.ones(i + 1) * 2.0))
     assert len(caught) == 1
+
+
+def test_shapes_that_are_met_once_are_not_compiled_and_those_that_return_are(monkeypatch):
+    monkeypatch.setattr(trace, "ALIKE", 3)
+    trace.TRIE.said.add("Pad batches to a few sizes to be fast.")
+    rng = np.random.default_rng(0)
+    sizes, results = range(2, 9), []
+    batches = {n: rng.normal(size=(n, 3)).astype("float32") for n in sizes}
+    for compiled in (False, True):
+        tf.keras.utils.set_random_seed(0)
+        model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(4, activation="tanh"),
+                                     tf.keras.layers.Dropout(0.1), tf.keras.layers.Dense(1)])
+        optimizer, losses, counts = tf.keras.optimizers.SGD(0.1), [], []
+        optimizer.build(model.trainable_variables)
+        for n in [*sizes] * (1 if compiled else 3):
+            if compiled:
+                trace.TRIE.alike.clear()                  # as if no shape had been met before
+            before = dict(STATISTICS)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(model(batches[n], training=True) ** 2)
+            optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+            losses.append(float(loss))
+            counts.append((STATISTICS["programs"] - before["programs"],
+                           STATISTICS["interpreted"] - before["interpreted"]))
+        results.append(losses[:len(sizes)])
+        if not compiled:
+            assert counts == [(1, 0)] * 3 + [(0, 1)] * 4 + [(0, 0)] * 3 + [(1, 0)] * 4 + [(0, 0)] * 7
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+def test_what_takes_longer_one_at_a_time_is_compiled():
+    path = trace.Path()
+    path.compiled, path.compiling = trace.ALIKE, 1.0
+    assert path.changes()
+    path.interpreted, path.interpreting = 2, 2 * 2.0 / trace.ALIKE
+    assert not path.changes()
+
+
+def test_an_operation_forgets_its_oldest_shapes(monkeypatch):
+    monkeypatch.setattr(instruction, "MOST_SIGNATURES", 10)
+    op = engine.Op(lambda x: x * 2, "double")
+    for n in range(40):
+        op.instruction((engine.avals.aval((n,), np.float32),))
+    assert len(op.cache) <= 10
 
 
 def test_programs_that_are_remembered_are_bounded(monkeypatch):

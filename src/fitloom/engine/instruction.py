@@ -11,6 +11,8 @@ from fitloom.engine.avals import Aval, aval, aval_of
 
 STATISTICS = {"programs": 0, "interpreted": 0, "flushes": 0, "eager": 0, "donated_copies": 0}
 
+MOST_SIGNATURES = 1_000    # shapes and attributes that one operation remembers
+
 
 class Op:
     """A pure function of jax arrays that can be recorded.
@@ -34,8 +36,19 @@ class Op:
         found = self.cache.get((avals, attributes))
         if found is None:
             self.check(avals)
-            found = self.cache[avals, attributes] = self.make(avals, attributes)
+            found = self.make(avals, attributes)
+            self.keep(avals, attributes, found)
         return found
+
+    def keep(self, avals, attributes, instruction):
+        """Remember the instruction of a signature; a loop without end of new shapes forgets the oldest."""
+        if len(self.cache) >= MOST_SIGNATURES:
+            for key in list(self.cache)[:MOST_SIGNATURES // 2]:
+                self.drop(self.cache.pop(key))
+        self.cache[avals, attributes] = instruction
+
+    def drop(self, instruction):
+        """Let go of an instruction that is no longer remembered."""
 
     def make(self, avals, attributes):
         """Build the instruction (once for each signature)."""

@@ -84,8 +84,14 @@ class Procedure(Op):
         if found is None:
             found = self.make(avals, attributes)
             if not any(isinstance(t._value, jax.core.Tracer) or t._value is None for t in found.layout.captures):
-                self.cache[avals, attributes] = found        # else it belongs to this very computation
+                self.keep(avals, attributes, found)          # else it belongs to this very computation
         return found
+
+    def drop(self, instruction):
+        """Let go of an instruction, and of the traces that contain it."""
+        forget_instruction(instruction)
+        if instruction in self.instructions:
+            self.instructions.remove(instruction)
 
     def make(self, avals, attributes):
         """Run the body once, as Python, on tracers; return the instruction that replays what it did."""
