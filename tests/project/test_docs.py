@@ -11,38 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+BEFORE = ROOT / "docs" / "guides" / "before.md"  # what a page may use without having made it
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 DEVICES = "set_logical_device_configuration"  # has to come before anything that starts the devices
 
-# What a page may use without having made it.
-BEFORE = """
-import numpy as np
-import fitloom as tf
-
-tf.keras.utils.set_random_seed(1)
-x, y = np.random.rand(64, 4).astype("float32"), np.random.randint(0, 3, 64)
-
-def create_model():
-    return tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(8, activation="relu"),
-                                tf.keras.layers.Dense(3, activation="softmax")])
-
-dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
-model = create_model()
-model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-"""
-
-
 def blocks(page):
-    found = [textwrap.dedent(block) for _, block in BLOCK.findall(page.read_text(encoding="utf-8"))]
-    return sorted(found, key=lambda block: DEVICES not in block)
+    return [textwrap.dedent(block) for _, block in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = [BEFORE, *blocks(page)]
+    code = blocks(BEFORE) + (blocks(page) if page != BEFORE else [])
     if DEVICES in "".join(code):
-        run = [sys.executable, "-W", "error", "-c", "\n".join(code)]
+        code.sort(key=lambda block: DEVICES not in block)
+        run = [sys.executable, "-W", "error", "-c", "import fitloom as tf\n" + "\n".join(code)]
         done = subprocess.run(run, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         return

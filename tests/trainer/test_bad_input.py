@@ -159,3 +159,8 @@ def test_multi_output_targets_are_named():
         model.fit(X, Y, verbose=0)
     with pytest.raises(ValueError, match=r"Expected keys \['a', 'b'\] in y dict.*'c' does not exist"):
         model.fit(X, {"a": Y, "c": Y}, verbose=0)
+
+
+def test_an_unknown_argument_is_one_of_the_model():
+    with pytest.raises(TypeError, match=r"Model\.fit\(\) got an unexpected keyword argument 'epoch'"):
+        regression().fit(X, Y, epoch=3)

@@ -38,10 +38,40 @@ class TrainingMethods(Layer):
             validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
             steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
             checkpoint_dir=None, save_freq="epoch", nan=None, profile=None):
-        """Train the model; see `fitloom.trainer.fit` for the arguments.
+        """Train the model for a number of epochs.
+
+        Args:
+            x: arrays, tensors, a data frame, lists or dicts of these for several inputs; or what yields batches
+                `(x, y)` or `(x, y, sample_weight)`: a tf.data.Dataset, a PyDataset, a generator, a PyTorch DataLoader.
+            y: targets, where `x` are arrays.
+            batch_size: rows of a batch, 32 by default; datasets have theirs.
+            epochs: number of the last epoch; training starts at `initial_epoch`.
+            verbose: 0 silent, 1 one redrawn line an epoch, 2 one line an epoch; 'auto' is 1 on a terminal or in a
+                notebook, else 2.
+            callbacks: list of Callbacks.
+            validation_split: fraction of the arrays, from their end, that is held back for validation.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or what yields batches; measured after each epoch.
+            shuffle: draw a new order of the rows for each epoch; datasets keep theirs.
+            class_weight: dict of class number to weight.
+            sample_weight: one weight a row.
+            initial_epoch: number of epochs that were trained before.
+            steps_per_epoch: batches of an epoch; endless data need it.
+            validation_steps, validation_batch_size: the same for validation.
+            validation_freq: epochs from one validation to the next, or a list of epochs.
+            resume: 'auto' goes on from the checkpoint in `checkpoint_dir` if there is one, 'must' asks for one, 'never'
+                deletes it and starts anew.
+            checkpoint_dir: folder of this run's checkpoints; a script that is started again ends with the same bits.
+            save_freq: when they are written: 'epoch', or a number of batches.
+            nan: what to do with a step after which the loss or a weight is not finite; it is undone. 'raise' ends with
+                an error, 'stop' ends quietly, 'skip' goes on, 'diagnose' ends with an error that names the layer, the
+                operation and the samples. None trains on.
+            profile: folder for a profile of one epoch.
 
         Returns:
-            History: `history.history` maps each log to its values by epoch.
+            History: `history.history` maps each log to its values by epoch, and `plot()` draws them.
+
+        Raises:
+            ValueError, TypeError: data or arguments that do not fit, before the first step.
         """
         return trainer.fit(self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose, callbacks=callbacks,
                            validation_split=validation_split, validation_data=validation_data, shuffle=shuffle,
@@ -52,12 +82,23 @@ class TrainingMethods(Layer):
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
                  return_dict=False, **kwargs):
-        """Return the loss and the metrics on data: a list, or a dict with `return_dict=True`."""
+        """Return the loss and the metrics on data; the same numbers for every batch size.
+
+        Args:
+            x, y, batch_size, verbose, sample_weight, callbacks: as for `fit`.
+            steps: batches to read; all by default.
+            return_dict: return {name: number} instead of a list, or of the loss alone if there are no metrics.
+        """
         return trainer.evaluate(self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
                                 steps=steps, callbacks=callbacks, return_dict=return_dict, **kwargs)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """Return the outputs for all of `x` as NumPy arrays."""
+        """Return the outputs for all of `x` as NumPy arrays, nested like the model's outputs.
+
+        Args:
+            x, batch_size, verbose, callbacks: as for `fit`. Of a dataset's tuples the first part counts.
+            steps: batches to read; all by default.
+        """
         return trainer.predict(self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
@@ -132,3 +173,7 @@ class TrainingMethods(Layer):
     def compile_from_config(self, config):
         """Compile as `get_compile_config` described."""
         trainer.compile_from_config(self, config)
+
+
+for _method in (TrainingMethods.compile, TrainingMethods.fit, TrainingMethods.evaluate, TrainingMethods.predict):
+    _method.__qualname__ = "Model." + _method.__name__      # what Python's messages about arguments name
