@@ -175,6 +175,14 @@ def test_swap_ema_weights():
         fit(model(), callbacks.SwapEMAWeights(), validation_data=(X, Y))
 
 
+def test_swapping_on_epoch_leaves_the_averages_in_the_model():
+    seen = {}
+    look = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.update(end=made.get_weights()[0]))
+    made = model(optimizer=keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9))
+    fit(made, callbacks.SwapEMAWeights(swap_on_epoch=True), look, validation_data=(X, Y), epochs=2)
+    np.testing.assert_array_equal(made.get_weights()[0], seen["end"])
+
+
 # -- files
 
 def test_csv_logger(tmp_path):

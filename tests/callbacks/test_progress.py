@@ -117,3 +117,15 @@ def test_a_line_wider_than_the_terminal_is_cut_until_the_last(monkeypatch):
             bar.update(step, [(f"metric_{i}", 1.0) for i in range(5)])
     first, last = run(monkeypatch, Terminal(), call).split("\r")
     assert len(first) == 39 and first.endswith("...") and last.endswith("metric_4: 1.0000\n")
+
+
+def test_progbar_takes_the_names_to_average_or_the_names_not_to(capsys):
+    shown = []
+    for names in ({}, {"stateful_metrics": ["v"]}, {"stateless_metrics": ["v"]}, {"stateless_metrics": []}):
+        bar = keras.utils.Progbar(2, verbose=2, **names)
+        bar.update(1, [("v", 0.0)])
+        bar.update(2, [("v", 2.0)])
+        shown.append(float(re.search(r"v: ([\d.]+)", capsys.readouterr().out).group(1)))
+    assert shown == [1.0, 2.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="received both"):
+        keras.utils.Progbar(2, stateful_metrics=[], stateless_metrics=[])

@@ -345,3 +345,16 @@ def test_a_damaged_picture_in_a_folder_is_named(tmp_path):
     (tmp_path / "a" / "cut.jpg").write_bytes(picture[:len(picture) // 2])
     with pytest.raises(tf.errors.InvalidArgumentError, match="cut.jpg.*damaged"):
         list(tf.keras.utils.image_dataset_from_directory(str(tmp_path), image_size=(8, 8), verbose=False))
+
+
+def test_tensors_stay_tensors_and_other_formats_are_refused(tmp_path):
+    utils = tf.keras.utils
+    assert isinstance(utils.to_categorical(tf.constant([0, 2])), tf.Tensor)
+    unit = utils.normalize(tf.constant([[3.0, 4.0]]))
+    assert isinstance(unit, tf.Tensor) and unit.dtype == tf.float32
+    np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-6)
+    utils.save_img(tmp_path / "a.bin", np.zeros((4, 4, 3)), file_format="jpg")
+    windows = utils.timeseries_dataset_from_array(np.arange(4.0), None, 2, format="tf")
+    assert [len(batch) for batch in windows] == [3]
+    with pytest.raises(ValueError, match="format='grain'"):
+        utils.timeseries_dataset_from_array(np.arange(4.0), None, 2, format="grain")

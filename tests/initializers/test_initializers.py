@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,20 @@ def test_root_initializers_of_tensorflow():
     assert tf.random_normal_initializer(stddev=0.1, seed=1)((2,)).shape == (2,)
     assert tf.constant_initializer(3.0)((2,)).numpy().tolist() == [3, 3]
     assert tf.zeros_initializer()((2,)).numpy().tolist() == [0, 0]
+
+
+def test_configurations_are_plain_data_also_for_arrays_and_seed_generators():
+    for made in (initializers.RandomNormal(seed=tf.keras.random.SeedGenerator(3)),
+                 initializers.HeNormal(seed=tf.keras.random.SeedGenerator(3)),
+                 initializers.Constant(np.arange(3.0))):
+        config = json.loads(json.dumps(made.get_config()))
+        again = type(made).from_config(config)
+        assert again.get_config() == made.get_config()
+        np.testing.assert_array_equal(again((2, 3)), made((2, 3)))
+        assert initializers.deserialize(initializers.serialize(made)).get_config() == config
+
+
+def test_a_seed_generator_is_saved_by_its_public_name():
+    made = tf.keras.saving.serialize_keras_object(tf.keras.random.SeedGenerator(5))
+    assert (made["module"], made["class_name"]) == ("keras.random", "SeedGenerator")
+    assert tf.keras.saving.deserialize_keras_object(made).get_config() == {"seed": 5}

@@ -71,3 +71,8 @@ def test_a_policy_by_path():
 def test_a_configuration_keeps_the_policy():
     layer = layers.Dense(2, dtype="mixed_bfloat16")
     assert layers.Dense.from_config(layer.get_config()).dtype_policy.name == "mixed_bfloat16"
+
+
+def test_a_policy_without_a_name_is_the_global_one(restore_policy):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    assert keras.DTypePolicy().name == "mixed_bfloat16"

@@ -453,3 +453,30 @@ def test_what_was_computed_before_loading_stays(tmp_path, rng):
     history = model.fit(x, y, epochs=2, verbose=0, shuffle=False).history
     model.load_weights(tmp_path / "m.weights.h5")
     assert model.fit(x, y, epochs=2, verbose=0, shuffle=False).history == history
+
+
+@tf.keras.saving.register_keras_serializable(package="files")
+class _PassesOn(tf.keras.Model):
+    """A constructor that hands everything on and no get_config."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.last = layers.Dense(2)
+
+    def call(self, x):
+        return self.last(x)
+
+
+def test_a_constructor_with_args_and_kwargs_needs_no_get_config(tmp_path):
+    made, x = _PassesOn(name="mine"), np.ones((1, 3), "float32")
+    y = made(x)
+    made.save(tmp_path / "m.keras")
+    again = tf.keras.models.load_model(tmp_path / "m.keras")
+    assert again.name == "mine"
+    np.testing.assert_array_equal(again(x), y)
+
+
+def test_an_absent_file_is_either_error(tmp_path):
+    for error in (FileNotFoundError, ValueError):
+        with pytest.raises(error, match="No file or folder"):
+            tf.keras.models.load_model(tmp_path / "absent.keras")

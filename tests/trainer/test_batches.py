@@ -89,8 +89,14 @@ def test_generators():
     assert counted(stream(6), steps_per_epoch=3, epochs=2) == [3, 3]
     with pytest.warns(UserWarning, match="ran out of data"):
         assert counted(stream(5), steps_per_epoch=3, epochs=2) == [3, 2]
+    with pytest.warns(UserWarning, match="last batch in epoch 1 of 3"):
+        assert counted(stream(5), epochs=3) == [5]          # what was trained stays
+    with pytest.warns(UserWarning, match="ran out of data"):
+        assert counted(stream(5), steps_per_epoch=3, epochs=4) == [3, 2]
+    gone = stream(2)
+    assert counted(gone) == [2]
     with pytest.raises(ValueError, match="used up"):
-        counted(stream(5), epochs=2)
+        counted(gone)
 
 
 def test_a_generator_may_reuse_its_buffer():

@@ -44,6 +44,10 @@ class NotFoundError(OpError, FileNotFoundError):
     """A file or a name does not exist."""
 
 
+class ModelFileNotFoundError(FileNotFoundError, ValueError):
+    """A model or weights file does not exist (Keras raises ValueError, everybody else FileNotFoundError)."""
+
+
 class FailedPreconditionError(OpError):
     """The system is not in the state the operation needs."""
 

@@ -60,7 +60,8 @@ class Progbar:
             2 one line at the end, 'auto' 1 or 2 by the output.
         interval: seconds between two drawings at least.
         stateful_metrics: names whose last value is shown as it is; other values are averaged over steps.
-        stateless_metrics: names whose last value is shown (another name for the same).
+        stateless_metrics: names whose values are averaged over steps; of others the last value is shown. Give one
+            of the two; without either, all values are averaged.
         unit_name: what a step is called.
 
     Example:
@@ -72,7 +73,11 @@ class Progbar:
                  stateless_metrics=None, unit_name="step"):
         self.target, self.width, self.interval, self.unit_name = target, width, interval, unit_name
         self.verbose = (1 if can_redraw() else 2) if verbose == "auto" else verbose
-        self.stateful_metrics = set(stateful_metrics or ()) | set(stateless_metrics or ())
+        if stateful_metrics is not None and stateless_metrics is not None:
+            raise ValueError("Progbar expected stateful_metrics (the others are averaged) or stateless_metrics (the "
+                             "others are not), but received both. Leave one out.")
+        self.stateful_metrics = set(stateful_metrics or ())
+        self.stateless_metrics = None if stateless_metrics is None else set(stateless_metrics)
         self._sums = {}                   # name -> [sum of value * steps, steps]
         self._seen = 0
         self._start = time.perf_counter()
@@ -83,7 +88,8 @@ class Progbar:
     def update(self, current, values=None, finalize=None):
         """Show that `current` steps are done, with `values` as (name, value) pairs."""
         for name, value in values or ():
-            if name in self.stateful_metrics:
+            averaged = self.stateless_metrics
+            if name in self.stateful_metrics or (averaged is not None and name not in averaged):
                 self._sums[name] = [to_python(value), 1]
             else:
                 entry = self._sums.setdefault(name, [0.0, 0])

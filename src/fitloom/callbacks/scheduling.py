@@ -100,6 +100,7 @@ class SwapEMAWeights(Callback):
     def __init__(self, swap_on_epoch=False):
         super().__init__()
         self.swap_on_epoch, self._swapped = swap_on_epoch, False
+        self._averages = []               # (variable, its moving average, value of the average) while they are swapped
 
     def _optimizers(self):
         found = [getattr(optimizer, "inner_optimizer", optimizer) for optimizer in optimizers_of(self.model)]
@@ -112,12 +113,15 @@ class SwapEMAWeights(Callback):
     def _swap(self, to_average):
         if self._swapped == to_average:
             return
+        self._averages = []
         for optimizer in self._optimizers():
             # no pairs before the first step
             for variable, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average):
-                now = variable.numpy()
-                variable.assign(average.numpy())
+                now, then = variable.numpy(), average.numpy()
+                variable.assign(then)
                 average.assign(now)
+                if to_average:
+                    self._averages.append((variable, average, then))
         self._swapped = to_average
 
     def get_state(self):
@@ -135,6 +139,14 @@ class SwapEMAWeights(Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.swap_on_epoch:
             self._swap(True)
+
+    def on_train_end(self, logs=None):
+        # `fit` ends by putting the averages into the model; while swapped, those were the weights of the last step
+        if self._swapped:
+            for variable, average, value in self._averages:
+                variable.assign(value)
+                average.assign(value)
+            self._swapped, self._averages = False, []
 
     def on_test_begin(self, logs=None):
         self._swap(True)

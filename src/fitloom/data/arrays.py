@@ -2,6 +2,7 @@
 """NumPy tools that scripts prepare data with: `tf.keras.utils.to_categorical` and its neighbours."""
 import numpy as np
 
+from fitloom import engine
 from fitloom.base import config, nest
 
 
@@ -12,7 +13,7 @@ def to_categorical(x, num_classes=None):
         x: integers from 0 on, any shape; a last axis of 1 is dropped.
         num_classes: number of classes; default the largest number + 1.
 
-    Returns: float array of shape x.shape + (num_classes,).
+    Returns: float array of shape x.shape + (num_classes,); a tensor for a tensor.
 
     Raises:
         ValueError: a number below 0 or not below `num_classes`.
@@ -21,6 +22,8 @@ def to_categorical(x, num_classes=None):
         >>> to_categorical([0, 2], num_classes=3).tolist()
         [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    if isinstance(x, engine.Tensor):
+        return engine.convert_to_tensor(to_categorical(x.numpy(), num_classes), dtype=config.floatx())
     x = np.asarray(x.numpy() if hasattr(x, "numpy") else x)
     shape = x.shape[:-1] if x.ndim > 1 and x.shape[-1] == 1 else x.shape
     labels = x.astype(np.int64).ravel()
@@ -38,7 +41,7 @@ def normalize(x, axis=-1, order=2):
     """Return `x` divided by its norm along `axis`; a norm of 0 counts as 1.
 
     Args:
-        x: array.
+        x: array; a tensor gives a tensor.
         axis: axis along which the norm is taken.
         order: order of the norm, e.g. 2 for Euclidean.
 
@@ -46,6 +49,8 @@ def normalize(x, axis=-1, order=2):
         >>> normalize([[3.0, 4.0]]).tolist()
         [[0.6, 0.8]]
     """
+    if isinstance(x, engine.Tensor):
+        return engine.convert_to_tensor(normalize(x.numpy(), axis, order))
     x = np.asarray(x.numpy() if hasattr(x, "numpy") else x)
     if x.dtype.kind != "f":
         x = x.astype(config.floatx())

@@ -90,4 +90,6 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
     image = array_to_img(x, data_format=data_format, scale=scale)
     if image.mode == "RGBA" and (file_format or str(path).rsplit(".", 1)[-1]).lower() in ("jpg", "jpeg"):
         image = image.convert("RGB")
+    if file_format and file_format.lower() == "jpg":
+        file_format = "jpeg"
     image.save(path, format=file_format, **kwargs)

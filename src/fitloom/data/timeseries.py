@@ -65,7 +65,7 @@ class _Starts:
 
 
 def timeseries_dataset_from_array(data, targets, sequence_length, sequence_stride=1, sampling_rate=1, batch_size=128,
-                                  shuffle=False, seed=None, start_index=None, end_index=None):
+                                  shuffle=False, seed=None, start_index=None, end_index=None, format="tf"):
     """Make a dataset of sliding windows over the rows of `data`, each with its target.
 
     Args:
@@ -77,10 +77,14 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
         batch_size: windows a batch; None: single windows.
         shuffle: in random order.
         start_index, end_index: use these rows of data only.
+        format: 'tf', a tf.data Dataset.
 
     Raises:
         ValueError: an argument is out of range.
     """
+    if format != "tf":
+        raise ValueError(f"timeseries_dataset_from_array makes tf.data datasets (format='tf'), but received "
+                         f"format={format!r}.")
     data = structure.to_numpy(data)
     targets = None if targets is None else structure.to_numpy(targets)
     rows = len(data)

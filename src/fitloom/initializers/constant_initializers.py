@@ -2,6 +2,7 @@
 """Initializers whose values are known: constants, the identity, the Fourier basis."""
 import numpy as np
 
+from fitloom.base import serialization
 from fitloom.initializers.initializer import Initializer, dimensions, numpy_dtype
 
 
@@ -24,7 +25,12 @@ class Constant(Initializer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"value": self.value}
+        return {"value": serialization.serialize_keras_object(self.value)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make the initializer that `get_config` describes."""
+        return cls(serialization.deserialize_keras_object(config["value"]) if "value" in config else 0.0)
 
 
 class Zeros(Initializer):

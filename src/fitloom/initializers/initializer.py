@@ -3,7 +3,7 @@
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import config, dtypes
+from fitloom.base import config, dtypes, serialization
 
 
 class Initializer:
@@ -51,6 +51,8 @@ class RandomInitializer(Initializer):
     """
 
     def __init__(self, seed=None):
+        if isinstance(seed, dict):
+            seed = serialization.deserialize_keras_object(seed)     # a SeedGenerator of a configuration
         self._given_seed = seed
         if seed is None:
             seed = int(engine.host_generator(None).integers(0, 2**31 - 1))
@@ -70,7 +72,7 @@ class RandomInitializer(Initializer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"seed": self._given_seed}
+        return {"seed": serialization.serialize_keras_object(self._given_seed)}
 
 
 def dimensions(shape) -> tuple:

@@ -136,7 +136,7 @@ class _Named(VarianceScaling):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"seed": self._given_seed, "input_axes": self.input_axes, "output_axes": self.output_axes}
+        return {**RandomInitializer.get_config(self), "input_axes": self.input_axes, "output_axes": self.output_axes}
 
 
 class GlorotUniform(_Named):

@@ -28,7 +28,7 @@ class DTypePolicy:
     def __init__(self, name=None):
         if isinstance(name, DTypePolicy):
             name = name.name
-        name = config.floatx() if name is None else name
+        name = getattr(dtype_policy(), "default_policy", dtype_policy()).name if name is None else name
         if not isinstance(name, str):
             name = dtypes.name_of(name)
         self._name = name

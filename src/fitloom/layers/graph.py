@@ -67,11 +67,14 @@ class Operation:
         """
         signature = inspect.signature(type(self).__init__)
         parameters = signature.parameters
-        if self._init_arguments is not None and not any(
-                p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in list(parameters.values())[1:]):
-            bound = signature.bind(None, *self._init_arguments[0], **self._init_arguments[1])
+        bound = None if self._init_arguments is None else \
+            signature.bind(None, *self._init_arguments[0], **self._init_arguments[1])
+        if bound is not None and not any(
+                p.kind is p.POSITIONAL_ONLY or p.kind is p.VAR_POSITIONAL and bound.arguments.get(p.name)
+                for p in list(parameters.values())[1:]):
             bound.apply_defaults()
-            config = dict(list(bound.arguments.items())[1:])
+            config = {name: value for name, value in list(bound.arguments.items())[1:]
+                      if parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL}    # empty: `*args` took nothing
             takes_all = False
             for parameter in parameters.values():
                 if parameter.kind is parameter.VAR_KEYWORD:

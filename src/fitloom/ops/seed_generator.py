@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from fitloom import engine
-from fitloom.base import naming
+from fitloom.base import naming, registry
 from fitloom.engine import op
 
 
@@ -23,6 +23,7 @@ def _advance(state):
     return state + np.asarray([0, 1], np.uint32)
 
 
+@registry.builtin("keras.random")
 class SeedGenerator:
     """A sequence of seeds: `state` holds (seed, counter), and each draw counts one up.
 

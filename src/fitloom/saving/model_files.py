@@ -10,6 +10,7 @@ import warnings
 
 from fitloom import engine
 from fitloom.base import registry, serialization
+from fitloom.base.errors import ModelFileNotFoundError
 from fitloom.saving import archive, atomic, hdf5, legacy, safetensors_weights, weights
 from fitloom.saving.hdf5 import DamagedFileError
 from fitloom.saving.seal import append, seal
@@ -183,7 +184,7 @@ def _existing(filepath):
     if not os.path.exists(path):
         if "://" in path:
             raise ValueError(f"'{path}' is an address, not a file. Download it first; loading reads local files only.")
-        raise FileNotFoundError(f"No file or folder '{path}' (seen from '{os.getcwd()}').")
+        raise ModelFileNotFoundError(f"No file or folder '{path}' (seen from '{os.getcwd()}').")
     return path
 
 

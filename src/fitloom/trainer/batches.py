@@ -376,6 +376,11 @@ class StreamSource:
         if self.steps is None and not self._one_pass:
             self.steps = given
 
+    @property
+    def finished(self):
+        """Whether this is a generator that has given its last batch: no epoch can follow."""
+        return self._one_pass and self._used_up
+
     def position(self):
         """Return what a checkpoint stores of where the data stand: after the batches given; None: they begin anew."""
         if not is_dataset(self.data):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop, the only one: fit, evaluate and predict."""
 import contextlib
+import warnings
 
 import numpy as np
 
@@ -85,6 +86,11 @@ def fit(model, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callba
         callbacks.on_train_begin()                              # BackupAndRestore may find where to go on
         logs = run.last_logs()
         for epoch in run.epochs(initial_epoch, epochs):
+            if getattr(source, "finished", False):              # the epochs before are worth more than an error
+                warnings.warn(f"Your input ran out of data; interrupting training: the generator gave its last "
+                              f"batch in epoch {epoch} of {epochs}. Give a PyDataset or a Dataset, or a generator "
+                              "that goes on and steps_per_epoch.", stacklevel=4)
+                break
             run.begin_epoch(epoch)
             callbacks.on_epoch_begin(epoch)
             resume = run.go_inside()
