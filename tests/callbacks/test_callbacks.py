@@ -4,7 +4,9 @@ import csv
 import http.server
 import json
 import os
+import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -329,6 +331,17 @@ def test_history_plot():
     pytest.importorskip("matplotlib")
     figure = fit(model(), validation_data=(X, Y)).plot()
     assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 2
+
+
+def test_a_notebook_shows_a_plot_once(monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    history, shown = callbacks.History(), []
+    history.epoch, history.history = [0], {"loss": [1.0]}
+    monkeypatch.setattr("fitloom.callbacks.history.in_notebook", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=shown.append))
+    figure = history.plot()
+    figure._ipython_display_()                       # the result of its cell
+    assert shown == [figure] and not plt.fignum_exists(figure.number)
 
 
 def test_history_plot_of_one_log_or_many():

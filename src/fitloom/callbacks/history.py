@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record that `fit` returns."""
 import math
+import sys
 
 from fitloom.base.errors import unknown_name
 from fitloom.callbacks.callback import Callback
+from fitloom.callbacks.progress import in_notebook
 
 
 class History(Callback):
@@ -75,6 +77,18 @@ class History(Callback):
             axis.set_title(name)
             axis.legend()
         figure.tight_layout()
+        if in_notebook():
+            _show_once(figure, plt)
         if show:
             plt.show()
         return figure
+
+
+def _show_once(figure, plt):
+    """Keep a notebook from drawing a figure twice: as the cell's result, and as one of pyplot's open figures."""
+    def display():
+        plt.close(figure)
+        del figure._ipython_display_
+        sys.modules["IPython.display"].display(figure)
+        figure._ipython_display_ = display
+    figure._ipython_display_ = display
