@@ -197,3 +197,39 @@ def test_check_inside_a_branch_and_a_loop():
         f(tf.constant(50.0), tf.constant(1)).numpy()
     with pytest.raises(tf.errors.InvalidArgumentError, match="loop"):
         f(tf.constant(5.0), tf.constant(9)).numpy()
+
+
+def test_objects_made_in_a_loop_over_tensors():
+    @tf.function
+    def ascend(x, steps):
+        for _ in tf.range(steps):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(x ** 2)
+            parts = {"text": "a", "number": loss}
+            x = x + 0.1 * tape.gradient(parts["number"], x)
+        return x
+
+    assert float(ascend(tf.constant(1.0), tf.constant(2))) == pytest.approx(1.44)
+
+    @tf.function
+    def leaves(steps):
+        for _ in tf.range(steps):
+            made = object()
+        return made
+
+    with pytest.raises(UnboundLocalError, match="assigned in a loop over tensors"):
+        leaves(tf.constant(2))
+
+
+def test_range_of_unknown_size_as_a_value():
+    @tf.function
+    def total(n):
+        places = tf.range(0, n, 2)[:-1]
+        found = tf.constant(0)
+        for place in places:
+            found += place
+        return found
+
+    with pytest.warns(UserWarning, match="size of a tf.range"):
+        assert int(total(tf.constant(9))) == 12

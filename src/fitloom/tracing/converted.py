@@ -230,7 +230,7 @@ def _loop_start(body, values, names, element=()):
         position = 0
         for number, (structure, places) in enumerate(probed[0]):
             count = _count(places)
-            if isinstance(start[number], Undefined) and count:
+            if isinstance(start[number], Undefined) and count == len(places) > 0:
                 zeros = [control_flow.as_tensor(np.zeros(a.shape, a.dtype))
                          for a in part.outputs[position:position + count]]
                 start[number] = zeros[0] if structure is None else nest.pack_sequence_as(structure, zeros)
@@ -244,6 +244,10 @@ def _checked(body, outline, names):
         found, places = _outline(body(*_rebuild(flat, outline)))
         position = 0
         for name, before, after in zip(names, outline, places):
+            if len(before[1]) == 1 and isinstance(before[1][0], Undefined):     # an object of the body: none afterwards
+                before[1][0].reason = "it is assigned in a loop over tensors, and is not a tensor"
+                del found[position:position + _count(after[1])]
+                continue
             if not _same_outline(before, after):
                 raise ValueError(f"'{name}' must stay a tensor, or the same Python value, throughout a loop over "
                                  "tensors: how often the loop runs is not known while the function is traced.")
@@ -342,6 +346,18 @@ class TensorRange:
         self.delta = arguments[2] if len(arguments) > 2 else convert_to_tensor(1, dtype_hint=self.start.dtype)
         step = control_flow.known_value(self.delta)
         self.upward = step is None or step > 0
+
+    def _as_value(self, *_, **__):
+        raise ValueNotKnownError("The size of a tf.range depends on the function's inputs, and the range is used other "
+                                 "than as what a `for` goes through: the shape of the result is not known.")
+
+    __getitem__ = __len__ = __array__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _as_value
+    __truediv__ = __floordiv__ = __mod__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = _as_value
+
+    def __getattr__(self, name):
+        if name[:1] == "_" or name == "element_spec":              # asked for by whoever looks for a dataset
+            raise AttributeError(name)
+        self._as_value()
 
 
 # ---------------------------------------------------------------- expressions
