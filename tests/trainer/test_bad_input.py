@@ -81,7 +81,7 @@ def test_fit_refuses(arguments, kind, message):
 
 @pytest.mark.parametrize("loss, y, message", [
     ("sparse_categorical_crossentropy", np.eye(3)[LABELS], "one-hot rows.*categorical_crossentropy"),
-    ("categorical_crossentropy", LABELS, "class numbers.*sparse_categorical_crossentropy"),
+    ("categorical_crossentropy", LABELS, r"\(batch,\) \(class numbers.*sparse_categorical_crossentropy"),
     ("sparse_categorical_crossentropy", np.where(np.arange(20) == 11, 7, LABELS), r"label 7 \(row 11\).*3 units.*8 units"),
     ("sparse_categorical_crossentropy", LABELS - 1, r"label -1 \(row 0\)"),
 ])
@@ -164,3 +164,12 @@ def test_multi_output_targets_are_named():
 def test_an_unknown_argument_is_one_of_the_model():
     with pytest.raises(TypeError, match=r"Model\.fit\(\) got an unexpected keyword argument 'epoch'"):
         regression().fit(X, Y, epoch=3)
+
+
+@pytest.mark.parametrize("call", [
+    lambda model: model.fit(tf.data.Dataset.from_tensor_slices((X, Y)), verbose=0),
+    lambda model: model.predict(X[0], verbose=0),
+], ids=["a dataset without batches", "one row"])
+def test_a_missing_batch_axis_is_named(call):
+    with pytest.raises(ValueError, match=r"Expected shape \(None, 4\).*shape \(4,\)\. The axis of the batch is missing"):
+        call(regression())

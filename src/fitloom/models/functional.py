@@ -174,8 +174,12 @@ def _fit_rank(graph, x, wanted, position):
     if have == want - 1 and wanted.shape[-1] == 1:
         return ops.expand_dims(x, axis=-1)
     path = ".".join(str(p) for p in nest.flatten_with_paths(graph.inputs_structure)[position][0])
-    raise ValueError(f"Invalid input shape for input with name '{wanted.name}' and path '{path}'. "
-                     f"Expected shape {wanted.shape}, but input has incompatible shape {tuple(x.shape)}")
+    at = f" and path '{path}'" if path else ""
+    no_batch = have == want - 1 and all(n is None or n == m for n, m in zip(wanted.shape[1:], x.shape))
+    raise ValueError(f"Invalid input shape for input with name '{wanted.name}'{at}. "
+                     f"Expected shape {tuple(wanted.shape)}, but input has incompatible shape {tuple(x.shape)}."
+                     + (" The axis of the batch is missing: use dataset.batch(n), or x[None] for one row."
+                        if no_batch else ""))
 
 
 def input_specs(graph):

@@ -198,7 +198,8 @@ def _check_labels(y, units_shape, units, label, loss):
 
 
 def _batchless(shape):
-    return "(" + ", ".join(["batch", *("None" if n is None else str(n) for n in shape[1:])]) + ")"
+    inner = ", ".join("None" if n is None else str(n) for n in shape[1:])
+    return f"(batch, {inner})" if inner else "(batch,)"
 
 
 def reduction_needs_rows(loss) -> bool:
