@@ -49,7 +49,7 @@ def server(logs):
                                     "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"],
                                    stdout=stream, stderr=stream)
     try:
-        address, deadline = None, time.monotonic() + 90
+        address, deadline = None, time.monotonic() + 240
         while address is None:
             assert process.poll() is None and time.monotonic() < deadline, output.read_text()
             time.sleep(0.2)
@@ -84,7 +84,7 @@ def test_the_server_reads_every_record(server):
     assert "hidden" in conceptual and "classes" in conceptual
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "The condition did not become true."
@@ -98,9 +98,13 @@ def page():
         pytest.skip("no Chromium: apt-get install chromium, or set FITLOOM_CHROMIUM")
     api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install fitloom[browser]")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, timeout=120_000, args=[
+                "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"])
+        except api.Error as error:
+            pytest.skip(f"{CHROMIUM} does not start here: {error}")
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         yield page
         browser.close()
 
