@@ -49,6 +49,7 @@ CONTEXT = _Context()
 class _Settings:
     eager = False           # tf.config.run_functions_eagerly(True)
     check_numerics = False  # tf.debugging.enable_check_numerics()
+    deterministic = False   # tf.config.experimental.enable_op_determinism()
 
 
 SETTINGS = _Settings()

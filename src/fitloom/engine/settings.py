@@ -5,6 +5,8 @@ import warnings
 
 import jax
 
+from fitloom.engine.context import SETTINGS
+
 
 class _Settings:
     soft_placement = True
@@ -60,7 +62,15 @@ def get_log_device_placement():
 
 
 def enable_op_determinism():
-    """Nothing to do on CPU; on GPU ask XLA for deterministic kernels. Before the first computation."""
+    """Compute the same bits in every run, at the price of speed. Before the first computation.
+
+    What was recorded is always compiled: otherwise measured times decide whether a shape that a loop meets for the
+    first time is, and the last bits may differ. On GPU XLA is asked for deterministic kernels.
+
+    Raises:
+        RuntimeError: the GPU was used before.
+    """
+    SETTINGS.deterministic = True
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
         if backend_started() and jax.default_backend() == "gpu":

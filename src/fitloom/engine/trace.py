@@ -16,7 +16,7 @@ import numpy as np
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.checking import check_results, raise_failed, user_line
-from fitloom.engine.context import CLOSED, CONTEXT, LOCK
+from fitloom.engine.context import CLOSED, CONTEXT, LOCK, SETTINGS
 from fitloom.engine.placement import Placement, placement_of, spans_processes
 from fitloom.engine.program import Interpreted, Program
 from fitloom.engine.seeds import next_host_seed
@@ -73,7 +73,7 @@ class Path:
 
     def changes(self):
         """Whether a new shape should run without a program."""
-        return self.compiled >= ALIKE and (
+        return self.compiled >= ALIKE and not SETTINGS.deterministic and (
             self.interpreted < 2 or self.interpreting * self.compiled < self.compiling * self.interpreted)
 
     def first(self, program, trace, alive, stores):
