@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fitloom as tf
+from fitloom.tracing import repetition
 
 
 @pytest.fixture(params=["outside", "inside"])
@@ -61,6 +62,93 @@ def test_gradient_through_a_bounded_loop(run):
         return tape.gradient(y, x)
 
     assert float(run(slope, tf.constant(2.0))) == 12.0
+
+
+def recurrence(w, s, n):
+    """A loop of unknown length, nested in another, with a branch, a counter and a flag."""
+    i, on = tf.constant(0), n > 0
+    while on:
+        for j in tf.range(i % 3):
+            s = s * 0.9 + tf.sin(s * w) * tf.cast(j + 1, s.dtype)
+        s = tf.tanh(s * w + 0.1)
+        i += 1
+        on = i < n
+    return tf.reduce_sum(s)
+
+
+def test_gradient_through_a_loop_of_unknown_length(monkeypatch):
+    monkeypatch.setattr(repetition, "KEPT", 4)             # so that 16 steps are many
+    start, w = tf.constant([0.3, -0.7], tf.float64), tf.Variable(1.4, dtype=tf.float64)
+
+    @tf.function
+    def slopes(start, n):
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            y = recurrence(w, start, n)
+        return tape.gradient(y, [start, w], unconnected_gradients="zero")
+
+    for n in (0, 1, 5, 21):                        # outside a traced function the loop is plain Python
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            y = recurrence(w, start, tf.constant(n))
+        expected = tape.gradient(y, [start, w], unconnected_gradients="zero")
+        for a, b in zip(slopes(start, tf.constant(n)), expected):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-15)
+
+
+def test_derivatives_of_other_kinds_through_a_loop_of_unknown_length():
+    def power(x, n):
+        return tf.while_loop(lambda i, y: i < n, lambda i, y: (i + 1, y * x), (0, tf.constant(1.0)))[1]
+
+    @tf.function
+    def forward(x, n):
+        with tf.autodiff.ForwardAccumulator(x, tf.constant(1.0)) as accumulator:
+            y = power(x, n)
+        return accumulator.jvp(y)
+
+    @tf.function
+    def second(x, n):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = power(x, n)
+            slope = tape.gradient(y, x)
+        return outer.gradient(slope, x)
+
+    x, n = tf.constant(1.5), tf.constant(4)
+    np.testing.assert_allclose(forward(x, n), 4 * 1.5 ** 3, rtol=1e-6)
+    np.testing.assert_allclose(second(x, n), 12 * 1.5 ** 2, rtol=1e-6)
+
+
+def test_gradient_through_a_loop_that_reports_and_writes(capfd):
+    v = tf.Variable(0.0)
+
+    @tf.function
+    def slope(x, n):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = x
+            for _ in tf.range(n):
+                tf.debugging.assert_positive(y)
+                v.assign_add(1.0)
+                y = y * x
+        return tape.gradient(y, x)
+
+    np.testing.assert_allclose(slope(tf.constant(2.0), tf.constant(3)), 32.0)
+    assert float(v) == 3.0
+
+
+def test_a_bound_that_is_far_away_stores_no_states():
+    @tf.function
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.while_loop(lambda y: y < 100.0, lambda y: (y * x,), [x], maximum_iterations=10_000_000)[0]
+        return y, tape.gradient(y, x)
+
+    y, gradient = slope(tf.constant(2.0))
+    assert (float(y), float(gradient)) == (128.0, 448.0)
 
 
 def test_switch_case(run):

@@ -15,6 +15,9 @@ from fitloom.engine.instruction import Instruction
 from fitloom.engine.procedure import Block, Layout, Procedure
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor
+from fitloom.tracing.repetition import repeat_while
+
+_STORED = 256          # a loop of at most so many steps stores its states for a gradient
 
 
 def known_value(tensor):
@@ -90,8 +93,8 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
                swap_memory=False, maximum_iterations=None, name=None):
     """Repeat `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds; return the last values.
 
-    Inside a traced function the shapes of the loop variables cannot change. A gradient through such a loop needs
-    `maximum_iterations` (the number of stored states must be known).
+    Inside a traced function the shapes of the loop variables cannot change. A gradient through such a loop computes the
+    states it needs again (`repetition.py`), unless a small `maximum_iterations` lets them be stored.
     """
     loop_vars = loop_vars if isinstance(loop_vars, (list, tuple)) else [loop_vars]
     values = nest.map_structure(as_tensor, list(loop_vars))
@@ -236,35 +239,34 @@ class _While(_Compound):
         layout, count = self._combine([condition.layout, body.layout]), len(avals)
         layout.structure, layout.tensors = body.layout.structure, body.layout.tensors
 
+        def with_writes(outer, written):
+            current = dict(zip(layout.variables, outer))
+            current.update(zip(layout.written, written))
+            return [current[v] for v in layout.variables] + list(outer[len(layout.variables):])
+
+        def test(state, outer):
+            step, flat, written = state[0], state[1:1 + count], state[1 + count:]
+            inputs = self._inputs_of(condition.layout, layout, with_writes(outer, written), flat, step)
+            more = condition.fn(*inputs)[0].reshape(())
+            return more if self.limit is None else more & (step < int(self.limit))
+
+        def advance(state, outer):
+            step, flat, written = state[0], state[1:1 + count], state[1 + count:]
+            outputs = body.fn(*self._inputs_of(body.layout, layout, with_writes(outer, written), flat, step))
+            new = dict(zip(layout.written, written))
+            new.update(zip(body.layout.written, outputs[body.results:]))
+            return (step + 1, *outputs[:count], *(new[v] for v in layout.written))
+
         def fn(*arrays):
-            start, outer = tuple(arrays[:count]), arrays[count:]
-
-            def with_writes(written):
-                current = dict(zip(layout.variables, outer))
-                current.update(zip(layout.written, written))
-                return [current[v] for v in layout.variables] + list(outer[len(layout.variables):])
-
-            def test(carry):
-                step, flat, written = carry
-                inputs = self._inputs_of(condition.layout, layout, with_writes(written), flat, step)
-                return condition.fn(*inputs)[0].reshape(())
-
-            def advance(carry):
-                step, flat, written = carry
-                outputs = body.fn(*self._inputs_of(body.layout, layout, with_writes(written), flat, step))
-                new = dict(zip(layout.written, written))
-                new.update(zip(body.layout.written, outputs[body.results:]))
-                return step + 1, tuple(outputs[:count]), tuple(new[v] for v in layout.written)
-
+            start, outer = tuple(arrays[:count]), tuple(arrays[count:])
             old = dict(zip(layout.variables, outer))
-            carry = (jnp.zeros((), jnp.int32), start, tuple(old[v] for v in layout.written))
-            if self.limit is None:
-                _, flat, written = lax.while_loop(test, advance, carry)
-            else:                                            # a known bound: differentiable
-                def bounded(carry, _):
-                    return lax.cond(test(carry), advance, lambda c: c, carry), None
-                (_, flat, written), _ = lax.scan(bounded, carry, None, length=int(self.limit))
-            return tuple(flat) + tuple(written)
+            state = (jnp.zeros((), jnp.int32), *start, *(old[v] for v in layout.written))
+            if self.limit is None or self.limit > _STORED:
+                return repeat_while(test, advance, state, outer)[1:]
+
+            def bounded(state, _):                           # a small known bound: every state is stored
+                return lax.cond(test(state, outer), lambda s: advance(s, outer), lambda s: s, state), None
+            return lax.scan(bounded, state, None, length=int(self.limit))[0][1:]
         return self._finish(fn, avals, layout, (condition, body))
 
 
