@@ -62,7 +62,7 @@ def main(workload, file):
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        _work(workload.twins[options.worker])
+        work(workload.twins[options.worker])
         return
     names = options.twins.split(",") if options.twins else list(workload.twins)
     print(json.dumps(compare(workload, file, names, options.rounds, options.seconds)), flush=True)
@@ -168,7 +168,7 @@ class Worker:
         self.stderr.close()
 
 
-def _work(prepare):
+def work(prepare):
     """Be a worker: prepare, say so, then one measurement for every line that arrives."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to stderr

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A loop of unknown length on the device, with derivatives.
 
-XLA's memory is fixed, so the states that a backward pass needs cannot be stored one by one. Instead a buffer keeps a few
-of them, evenly spaced: whenever it is full, every second one is dropped and the distance doubles. The backward pass goes
-from the last kept state to the first, computes the states of that stretch again into a second buffer, and takes the
-pullback of each step. Up to KEPT * KEPT steps a gradient costs two more forward passes; beyond, the stretches are
+XLA's memory is fixed, so the states that a backward pass needs cannot be stored one by one. Instead a buffer keeps a
+few of them, evenly spaced: whenever it is full, every second one is dropped and the distance doubles. The backward pass
+goes from the last kept state to the first, computes the states of that stretch again into a second buffer, and takes
+the pullback of each step. Up to KEPT * KEPT steps a gradient costs two more forward passes; beyond, the stretches are
 computed more than twice, and the result is still exact.
 
 The loops that do this are such loops themselves, so there are derivatives of any order, and forward mode.
