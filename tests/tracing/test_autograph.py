@@ -233,3 +233,42 @@ def test_range_of_unknown_size_as_a_value():
 
     with pytest.warns(UserWarning, match="size of a tf.range"):
         assert int(total(tf.constant(9))) == 12
+
+
+def test_objects_that_can_be_called():
+    class Clip:
+        def __call__(self, x):
+            if x > 1.0:
+                x = x * 0.0 + 1.0
+            return x
+
+    clip = Clip()
+    clipped = tf.function(lambda x: clip(x))
+    assert float(clipped(tf.constant(3.0))) == 1.0
+    assert float(clipped(tf.constant(0.5))) == 0.5
+
+
+def test_tensor_array_written_at_steps_that_tensors_decide():
+    @tf.function
+    def count(limit):
+        found = tf.TensorArray(tf.int32, size=0, dynamic_size=True)
+        for i in tf.range(limit):
+            found = found.write(i, i * i)
+            if i * i > 5:
+                break
+        return found.stack()
+
+    with pytest.warns(UserWarning, match="a TensorArray"):
+        assert count(tf.constant(9)).numpy().tolist() == [0, 1, 4, 9]
+
+    @tf.function
+    def until(limit):
+        found = tf.TensorArray(tf.int32, size=0, dynamic_size=True)
+        for i in tf.range(4):
+            found = found.write(i, i)
+            if i >= limit:
+                break
+        return found.stack()
+
+    with pytest.warns(UserWarning, match="a TensorArray is written in a branch"):
+        assert until(tf.constant(2)).numpy().tolist() == [0, 1, 2]

@@ -402,6 +402,9 @@ def caller(convert):
             return lambda *arguments, **keywords: _range(function, arguments, keywords)
         if function in (int, float, bool):
             return lambda *arguments: _number(function, *arguments)
+        if not isinstance(function, (types.FunctionType, types.MethodType, type)):
+            method = getattr(function, "__call__", function)         # noqa: B004 (of an object that can be called)
+            function = method if isinstance(method, types.MethodType) else function
         target = function.__func__ if isinstance(function, types.MethodType) else function
         if not isinstance(target, types.FunctionType) or getattr(target, "_do_not_convert", False) \
                 or str(target.__globals__.get("__name__")).split(".")[0] in _OTHERS:

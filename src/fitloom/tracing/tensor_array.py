@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.TensorArray`: a list of tensors that are written and read by index."""
 from fitloom.base import dtypes
+from fitloom.base.errors import ValueNotKnownError
+from fitloom.engine.context import CONTEXT
 from fitloom.engine.recording import _PACK, convert_to_tensor, record
 from fitloom.engine.tensor import Tensor
 from fitloom.tracing.control_flow import known_value
@@ -9,15 +11,15 @@ from fitloom.tracing.control_flow import known_value
 class TensorArray:
     """A list of tensors of one dtype; each element is written once. Every write returns the array to use from then on.
 
-    Indices must be known: inside a compiled function use Python loops over it, or `tf.scan` / `tf.map_fn`.
+    Where an index or the size is not known while a tf.function is traced, the function runs as Python (with
+    `jit_compile=True` that is an error: use Python loops, `tf.scan` or `tf.map_fn` there).
     """
 
     def __init__(self, dtype, size=None, dynamic_size=None, clear_after_read=None, tensor_array_name=None, handle=None,
                  flow=None, infer_shape=True, element_shape=None, colocate_with_first_write_call=True, name=None):
         self._dtype, self._dynamic = dtypes.as_dtype(dtype), bool(dynamic_size)
-        count = 0 if size is None else known_value(convert_to_tensor(size))
-        self._elements = [None] * int(count)
-        self.element_shape = element_shape
+        self._elements = [None] * (0 if size is None else self._position(size))
+        self.element_shape, self._trace = element_shape, CONTEXT.trace
 
     dtype = property(lambda self: self._dtype)
     dynamic_size = property(lambda self: self._dynamic)
@@ -25,12 +27,19 @@ class TensorArray:
     def _position(self, index):
         position = known_value(convert_to_tensor(index))
         if position is None:
-            raise NotImplementedError("TensorArray needs indices that are known while the function is traced. Use "
-                                      "tf.scan or tf.map_fn for a loop over tensors.")
+            raise ValueNotKnownError("A TensorArray has a size or is used with an index that is not known while the "
+                                     "function is traced. tf.scan and tf.map_fn compile loops over tensors.")
         return int(position)
+
+    def _refuse_elsewhere(self):
+        """Inside a branch or loop that a tensor decides, what is written would be out of scope afterwards."""
+        if CONTEXT.trace.inline and CONTEXT.trace is not self._trace:
+            raise ValueNotKnownError("A TensorArray is written in a branch, loop or function other than the one that "
+                                     "made it. tf.scan and tf.map_fn compile loops over tensors.")
 
     def write(self, index, value, name=None):
         """Set element `index`."""
+        self._refuse_elsewhere()
         position = self._position(index)
         if position >= len(self._elements):
             if not self._dynamic:
@@ -58,6 +67,7 @@ class TensorArray:
 
     def unstack(self, value, name=None):
         """Set the elements to the rows of `value`."""
+        self._refuse_elsewhere()
         value = convert_to_tensor(value)
         self._elements = [value[i] for i in range(value.aval.shape[0])]
         return self
