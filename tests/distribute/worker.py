@@ -164,15 +164,27 @@ def raises():
 
 def short():
     tf.keras.utils.set_random_seed(1)
+    print("Worker", RANK, "waits for its cluster", flush=True)
     model = compiled(strategy_here())
     model.fit(X, Y, batch_size=16, verbose=0)
 
 
-def disagree(kind):
-    tf.keras.utils.set_random_seed(1 + RANK if kind == "seeds" else 1)
+def disagree():
+    """Disagree on one thing after the other; the last one ends the process."""
+    tf.keras.utils.set_random_seed(1)
     strategy = strategy_here()
-    model = compiled(strategy, units=16 + RANK if kind == "models" else 16)
-    model.fit(X + RANK if kind == "data" else X, Y, batch_size=16 - RANK if kind == "batch" else 16, verbose=0)
+    model = compiled(strategy)
+    for x, size in (X, 16 - RANK), (X + RANK, 16):
+        try:
+            model.fit(x, Y, batch_size=size, verbose=0)
+        except ValueError as error:
+            print(error, flush=True)
+    compiled(strategy, units=16 + RANK).fit(X, Y, batch_size=16, verbose=0)
+
+
+def other_seeds():
+    tf.keras.utils.set_random_seed(1 + RANK)
+    strategy_here()
 
 
 def resume(folder, kill_at):

@@ -120,15 +120,19 @@ def join_cluster(addresses, rank, timeout_seconds=None):
     CLUSTER.about = everyone
 
 
+# It lets go of the chief's output once it runs: who reads that hears its end when the chief ends. Without a goodbye it
+# leaves at once after its time: the service's own end would wait for workers that are gone.
 _COORDINATOR = """
-import sys, time
+import os, sys, time
 from jaxlib import _jax
 service = _jax.get_distributed_runtime_service(sys.argv[1], int(sys.argv[2]), heartbeat_timeout=int(sys.argv[3]))
 print("ready", flush=True)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 if sys.stdin.readline():
     service.shutdown()
 else:
     time.sleep(3)
+    os._exit(0)
 """
 
 
