@@ -110,19 +110,23 @@ class SwapEMAWeights(Callback):
                              f"use_ema={getattr(found[0], 'use_ema', None) if found else None}")
         return averaging
 
+    def _pairs(self):
+        """Return [(variable, its moving average)]: none before the first step."""
+        return [pair for optimizer in self._optimizers()
+                for pair in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)]
+
     def _swap(self, to_average):
         if self._swapped == to_average:
             return
-        self._averages = []
-        for optimizer in self._optimizers():
-            # no pairs before the first step
-            for variable, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average):
-                now, then = variable.numpy(), average.numpy()
-                variable.assign(then)
-                average.assign(now)
-                if to_average:
-                    self._averages.append((variable, average, then))
-        self._swapped = to_average
+        for variable, average in self._pairs():
+            now = variable.numpy()
+            variable.assign(average.numpy())
+            average.assign(now)
+        self._note(to_average)
+
+    def _note(self, swapped):
+        self._swapped = swapped
+        self._averages = [(*pair, pair[0].numpy()) for pair in self._pairs()] if swapped else []
 
     def get_state(self):
         """Return what a checkpoint stores: whether the model holds the averages."""
@@ -130,7 +134,7 @@ class SwapEMAWeights(Callback):
 
     def set_state(self, state):
         """Continue from a checkpoint."""
-        self._swapped = state["swapped"]
+        self._note(state["swapped"])
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.swap_on_epoch:
