@@ -81,6 +81,7 @@ from fitloom.engine.specs import (  # noqa: E402
 from fitloom.engine.store import pack as pack, to_device as to_device  # noqa: E402
 from fitloom.engine.symbolic import (  # noqa: E402
     KerasTensor as KerasTensor,
+    composed as composed,
     install_hook as install_hook,
     is_keras_tensor as is_keras_tensor,
 )

@@ -3,7 +3,10 @@
 
 The room `layers` installs the hook that turns an operation on one into a node of the graph.
 """
-from fitloom.base import dtypes, naming
+import functools
+import inspect
+
+from fitloom.base import dtypes, naming, nest
 from fitloom.base.shapes import TensorShape
 
 
@@ -90,6 +93,26 @@ def enter(operation):
         key = f"{key.partition('#')[0]}#{count}"
     operation.key = key
     TABLE[key] = operation
+
+
+def composed(function):
+    """Decorate a function made of several operations and Python code that needs shapes or values.
+
+    With a KerasTensor among its arguments the whole call becomes one step of the graph; it runs, as written, when the
+    model does, and its shapes come from an abstract evaluation of the whole.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def step(*args, **kwargs):
+        if any(isinstance(x, KerasTensor) for x in nest.flatten((args, kwargs))):
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            return call_hook(step, bound.args, bound.kwargs)
+        return function(*args, **kwargs)
+    step.name, step.fn = function.__name__, function
+    enter(step)
+    return step
 
 
 def is_keras_tensor(x) -> bool:

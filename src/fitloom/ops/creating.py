@@ -195,7 +195,8 @@ def one_hot(indices, depth, on_value=None, off_value=None, axis=None, dtype=None
             given = [v for v in (on_value, off_value) if v is not None]
             dtype = dtypes.as_dtype(np.result_type(*map(type, given)).type) if given else dtypes.float32
             dtype = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}.get(dtype, dtype)
-    on, off = (tensor(d if v is None else v, dtype) for v, d in ((on_value, 1), (off_value, 0)))
+    plain = bool if dtypes.name_of(dtype) == "bool" else int
+    on, off = (tensor(plain(d) if v is None else v, dtype) for v, d in ((on_value, 1), (off_value, 0)))
     return _one_hot(as_index(indices), on, off, depth=static_int(depth), axis=-1 if axis is None else int(axis))
 
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from fitloom.base import config, dtypes
 from fitloom.base.errors import unknown_name
-from fitloom.engine import op
+from fitloom.engine import composed, known_shape, op
 from fitloom.ops import convolving, image, image_measures, shaping
 from fitloom.ops.calling import static_ints
 from fitloom.ops.numpy_rules import as_float, as_tensor, promoted
@@ -24,6 +24,20 @@ _INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
 
 def _layout(data_format):
     return config.standardize_data_format(data_format)
+
+
+def _check_images(name, images):
+    if len(images.shape) not in (3, 4):
+        raise ValueError(f"{name} expected one image with 3 axes or a batch with 4, but received shape "
+                         f"{tuple(images.shape)}.")
+
+
+def _check_colors(name, images, data_format):
+    _check_images(name, images)
+    channels = images.shape[-3 if _layout(data_format) == "channels_first" else -1]
+    if channels not in (3, None):
+        raise ValueError(f"{name} expected images with 3 channels ({_layout(data_format)}), but received shape "
+                         f"{tuple(images.shape)}.")
 
 
 def _in_last(function, images, data_format):
@@ -38,7 +52,9 @@ def _in_last(function, images, data_format):
 
 def rgb_to_grayscale(images, data_format=None):
     """Return 0.2989 R + 0.587 G + 0.114 B."""
-    return _in_last(image.rgb_to_grayscale, as_tensor(images), data_format)
+    images = as_tensor(images)
+    _check_colors("rgb_to_grayscale", images, data_format)
+    return _in_last(image.rgb_to_grayscale, images, data_format)
 
 
 def rgb_to_hsv(images, data_format=None):
@@ -46,6 +62,7 @@ def rgb_to_hsv(images, data_format=None):
     images = as_tensor(images)
     if not dtypes.as_dtype(images.dtype).is_floating:
         raise ValueError(f"rgb_to_hsv expected a floating dtype, but received {dtypes.name_of(images.dtype)}.")
+    _check_colors("rgb_to_hsv", images, data_format)
     return _in_last(image.rgb_to_hsv, images, data_format)
 
 
@@ -54,6 +71,7 @@ def hsv_to_rgb(images, data_format=None):
     images = as_tensor(images)
     if not dtypes.as_dtype(images.dtype).is_floating:
         raise ValueError(f"hsv_to_rgb expected a floating dtype, but received {dtypes.name_of(images.dtype)}.")
+    _check_colors("hsv_to_rgb", images, data_format)
     return _in_last(image.hsv_to_rgb, images, data_format)
 
 
@@ -90,10 +108,9 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("resize takes crop_to_aspect_ratio or pad_to_aspect_ratio, not both.")
     images, size = as_tensor(images), static_ints(size)
-    if len(size) != 2:
-        raise ValueError(f"resize expected size (height, width), but received {size}.")
-    if len(images.shape) not in (3, 4):
-        raise ValueError(f"resize expected images with 3 or 4 axes, but received shape {tuple(images.shape)}.")
+    if len(size) != 2 or builtins.min(size) < 1:
+        raise ValueError(f"resize expected size (height, width), two whole numbers above 0, but received {size}.")
+    _check_images("resize", images)
     return _resize(images, size=size, method=interpolation, antialias=bool(antialias), fill=float(fill_value),
                    first=_layout(data_format) == "channels_first",
                    fit="crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch")
@@ -128,10 +145,12 @@ def _margins(total, before, after, target, names):
     return before, after, target
 
 
+@composed
 def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=None, right_cropping=None,
                 target_height=None, target_width=None, data_format=None):
     """Return the images without the given margins; two of (top, bottom, height) and of (left, right, width)."""
     images = as_tensor(images)
+    _check_images("crop_images", images)
     first = _layout(data_format) == "channels_first"
     h_axis, w_axis = (-2, -1) if first else (-3, -2)
     key = [builtins.slice(None)] * len(images.shape)
@@ -148,10 +167,17 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
     return images[tuple(key)]
 
 
+@op(name="first_rows")
+def _first_rows(x, *, axis, size):
+    return lax.slice_in_dim(x, 0, size, axis=axis % x.ndim)
+
+
+@composed
 def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None, right_padding=None,
                target_height=None, target_width=None, data_format=None):
     """Return the images with margins of zeros; two of (top, bottom, height) and of (left, right, width)."""
     images = as_tensor(images)
+    _check_images("pad_images", images)
     first = _layout(data_format) == "channels_first"
     h_axis, w_axis = (-2, -1) if first else (-3, -2)
     widths = [[0, 0] for _ in images.shape]
@@ -160,6 +186,9 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
             (w_axis, left_padding, right_padding, target_width, "left_padding, right_padding, target_width")):
         n = images.shape[axis]
         _margins(n, before, after, target, names)
+        if target is not None and known_shape(images.shape)[axis] is None:
+            n = builtins.max(target - (after if before is None else before), 0)    # any size that fits
+            images = _first_rows(images, axis=axis, size=n)
         before = target - n - after if before is None else before
         after = target - n - before if after is None else after
         if before < 0 or after < 0:
@@ -184,6 +213,9 @@ def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="va
 
 def _patches(images, size, strides, dilation_rate, padding, data_format):
     images, ndim = as_tensor(images), len(size)
+    if ndim not in (2, 3) or len(images.shape) not in (ndim + 1, ndim + 2):
+        raise ValueError("extract_patches expected a size of 2 numbers for images (3 or 4 axes) or 3 for volumes "
+                         f"(4 or 5 axes), but received size {size} and shape {tuple(images.shape)}.")
     single = len(images.shape) == ndim + 1
     images = shaping.expand_dims(images, 0) if single else images
     strides = size if strides is None else (strides,) * ndim if isinstance(strides, int) else tuple(strides)
@@ -257,7 +289,11 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         raise ValueError(f"map_coordinates expected order 0 or 1, but received {order}.")
     if isinstance(coordinates, (list, tuple)):
         coordinates = shaping.stack([as_float(c) for c in coordinates], 0)
-    return _map_coordinates(as_tensor(inputs), as_float(coordinates), order=order, mode=fill_mode,
+    inputs, coordinates = as_tensor(inputs), as_float(coordinates)
+    if len(coordinates.shape) < 1 or coordinates.shape[0] != len(inputs.shape):
+        raise ValueError(f"map_coordinates expected coordinates with one row for each of the {len(inputs.shape)} axes "
+                         f"of the inputs, but received shape {tuple(coordinates.shape)}.")
+    return _map_coordinates(inputs, coordinates, order=order, mode=fill_mode,
                             fill=float(fill_value))
 
 
@@ -283,6 +319,10 @@ def _transformed(images, transforms, interpolation, fill_mode, fill_value, data_
         raise unknown_name("interpolation", interpolation, ("nearest", "bilinear"))
     if fill_mode not in _FILL_MODES:
         raise unknown_name("fill_mode", fill_mode, _FILL_MODES)
+    _check_images("a transform", images)
+    if len(transforms.shape) not in (1, 2) or transforms.shape[-1] != 8:
+        raise ValueError("A transform has 8 numbers, shape (8,) or (batch, 8), but received shape "
+                         f"{tuple(transforms.shape)}.")
     single = len(images.shape) == 3
     if single:
         images = shaping.expand_dims(images, 0)
@@ -314,7 +354,12 @@ def _perspective(start, end):
 
 def perspective_transform(images, start_points, end_points, interpolation="bilinear", fill_value=0, data_format=None):
     """Return images in which the four start points have moved to the end points, (4, 2) or (N, 4, 2) as (x, y)."""
-    coefficients = _perspective(as_float(start_points), as_float(end_points))
+    start_points, end_points = as_float(start_points), as_float(end_points)
+    for points in (start_points, end_points):
+        if len(points.shape) not in (2, 3) or tuple(points.shape[-2:]) != (4, 2):
+            raise ValueError("perspective_transform expected four points as (x, y), shape (4, 2) or (batch, 4, 2), but "
+                             f"received shape {tuple(points.shape)}.")
+    coefficients = _perspective(start_points, end_points)
     return _transformed(images, coefficients, interpolation, "constant", fill_value, data_format)
 
 
@@ -334,7 +379,9 @@ def _blur(x, *, sizes, sigmas, first):
 def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
     """Return the images convolved with a normalized Gaussian window (zeros outside)."""
     pair = lambda v: (v, v) if isinstance(v, (int, float)) else tuple(v)
-    return _blur(as_float(images), sizes=tuple(int(k) for k in pair(kernel_size)),
+    images = as_float(images)
+    _check_images("gaussian_blur", images)
+    return _blur(images, sizes=tuple(int(k) for k in pair(kernel_size)),
                  sigmas=tuple(float(s) for s in pair(sigma)), first=_layout(data_format) == "channels_first")
 
 

@@ -64,12 +64,19 @@ def _slice(x, *starts, shape):
     return jax.lax.dynamic_slice(x, starts, shape)
 
 
+@engine.composed
 def slice(inputs, start_indices, shape):
-    """Return the block of `shape` at `start_indices` (moved inward if it would leave the tensor)."""
-    inputs = as_tensor(inputs)
-    starts = _starts(start_indices)
-    sizes = [n if s == -1 else s for s, n in zip(static_ints(shape), tuple(inputs.shape), strict=True)]
-    return _slice(inputs, *starts, shape=tuple(sizes))
+    """Return the block of `shape` at `start_indices` (moved inward if it would leave the tensor).
+
+    A size of -1 reaches to the end; its start must be known before the program runs.
+    """
+    inputs, shape = as_tensor(inputs), static_ints(shape)
+    starts, sizes = start_indices, shape
+    if -1 in shape:
+        starts = static_ints(start_indices)
+        sizes = [n - start if size == -1 else size
+                 for size, start, n in zip(shape, starts, tuple(inputs.shape), strict=True)]
+    return _slice(inputs, *_starts(starts), shape=tuple(sizes))
 
 
 @op(name="slice_update")

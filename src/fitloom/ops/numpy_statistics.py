@@ -481,6 +481,12 @@ def extract_sequences(x, sequence_length, sequence_stride):
     return frame(as_float(x), sequence_length, sequence_stride)
 
 
+def _check_frames(name, length, stride, fft_length):
+    if int(stride) < 1 or int(length) < 1 or int(fft_length) < int(length):
+        raise ValueError(f"{name} expected sequence_stride and sequence_length of at least 1 and an fft_length that "
+                         f"is not less than sequence_length, but received {stride}, {length} and {fft_length}.")
+
+
 @op(name="stft")
 def _stft(x, window, *, step, n, center):
     if center:
@@ -492,6 +498,7 @@ def _stft(x, window, *, step, n, center):
 def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=True):
     """Return (real, imaginary) of the short-time Fourier transform, (..., frames, fft_length // 2 + 1)."""
     x = as_float(x)
+    _check_frames("stft", sequence_length, sequence_stride, fft_length)
     window = _window_values(window, sequence_length, fft_length, dtypes.numpy_dtype(x.dtype))
     return _stft(x, engine.Tensor(window), step=int(sequence_stride), n=int(fft_length), center=bool(center))
 
@@ -516,6 +523,7 @@ def _istft(r, i, window, *, step, n, length, center):
 def istft(x, sequence_length, sequence_stride, fft_length, length=None, window="hann", center=True):
     """Return the signal of a short-time Fourier transform given as (real, imaginary)."""
     r, i = promoted(*x, floats=True)
+    _check_frames("istft", sequence_length, sequence_stride, fft_length)
     window = _window_values(window, sequence_length, fft_length, dtypes.numpy_dtype(r.dtype))
     return _istft(r, i, engine.Tensor(window), step=int(sequence_stride), n=int(fft_length),
                   length=None if length is None else int(length), center=bool(center))

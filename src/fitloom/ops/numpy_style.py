@@ -232,8 +232,12 @@ def _no_sparse(sparse):
 
 
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
-    """Return 1 at every class that occurs along the last axis of `inputs`."""
-    from fitloom.ops.reductions import reduce_max
+    """Return 1 at every class that occurs along the axis after the batch (the only axis of a vector).
+
+    Args:
+        axis: where the axis of the classes goes in the one-hot form, before that maximum is taken.
+    """
+    from fitloom.ops.reductions import reduce_any, reduce_max
 
     num_classes = kwargs.pop("num_tokens", num_classes)
     if num_classes is None:
@@ -243,7 +247,8 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
     hot = creating.one_hot(inputs, num_classes, axis=axis, dtype=_dtype(dtype))
     if len(inputs.shape) == 0:
         return hot
-    return reduce_max(hot, axis=-2 if axis in (-1, len(inputs.shape)) else (1 if len(inputs.shape) > 1 else 0))
+    axis = 1 if len(inputs.shape) > 1 else 0
+    return reduce_any(hot, axis=axis) if hot.dtype == "bool" else reduce_max(hot, axis=axis)
 
 
 # ---- shapes

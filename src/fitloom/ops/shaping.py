@@ -241,17 +241,23 @@ def split(value, num_or_size_splits, axis=0, num=None, name=None):
 
 
 @with_text
-@op(name="unstack", host=lambda x, *, axis: [np.take(x, i, axis) for i in builtins.range(x.shape[axis])])
-def _unstack(x, *, axis):
-    return tuple(lax.index_in_dim(x, i, axis % x.ndim, keepdims=False) for i in builtins.range(x.shape[axis]))
+@op(name="unstack", host=lambda x, *, axis, count: [np.take(x, i, axis) for i in builtins.range(count)])
+def _unstack(x, *, axis, count):
+    return tuple(lax.index_in_dim(x, i, axis % x.ndim, keepdims=False) for i in builtins.range(count))
 
 
 def unstack(value, num=None, axis=0, name=None):
     """Return the list of slices along `axis`, that axis removed."""
     value, axis = tensor(value), static_axis(axis)
-    if value.shape[axis] is None:
-        raise ValueError(f"unstack needs the size of axis {axis}, but the shape is {value.shape}.")
-    return list(_unstack(value, axis=axis))
+    if not -len(value.shape) <= axis < len(value.shape):
+        raise InvalidArgumentError(f"unstack: axis {axis} is out of range for the shape {tuple(value.shape)}.")
+    size = value.shape[axis]
+    if size is None and num is None:
+        raise ValueError(f"unstack needs the size of axis {axis}, but the shape is {value.shape}: give it as `num`.")
+    if num is not None and size is not None and num != size:
+        raise InvalidArgumentError(f"unstack: num={num}, but axis {axis} of the shape {tuple(value.shape)} has "
+                                   f"{size}.")
+    return list(_unstack(value, axis=axis, count=int(num) if size is None else size))
 
 
 @with_text
@@ -410,13 +416,30 @@ def _depth_to_space(x, *, block, first):
     return jnp.moveaxis(x, -1, 1) if first else x
 
 
+def _check_block(name, x, block, data_format, inner):
+    """Raise unless the block is a size that divides what is cut: the channels (`inner`), or height and width."""
+    if int(block) < 2:
+        raise InvalidArgumentError(f"{name} expected a block_size of at least 2, but received {block}.")
+    shape = tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    if len(shape) != 4:
+        raise InvalidArgumentError(f"{name} expected a tensor with 4 axes, but received shape {shape}.")
+    sizes = shape[1:] if data_format in ("NCHW", "channels_first") else (shape[3], *shape[1:3])
+    cut, unit = (sizes[:1], int(block) ** 2) if inner else (sizes[1:], int(block))
+    if any(n is not None and n % unit for n in cut):
+        raise InvalidArgumentError(f"{name} with block_size {block} expected "
+                                   f"{'channels' if inner else 'height and width'} that {unit} divides, but received "
+                                   f"shape {shape}.")
+
+
 def space_to_depth(input, block_size, data_format="NHWC", name=None):
     """Move blocks of height and width into channels: (N, H, W, C) to (N, H/b, W/b, C b b)."""
+    _check_block("space_to_depth", input, block_size, data_format, inner=False)
     return _space_to_depth(input, block=int(block_size), first=data_format in ("NCHW", "channels_first"))
 
 
 def depth_to_space(input, block_size, data_format="NHWC", name=None):
     """Move channels into blocks of height and width: (N, H, W, C) to (N, H b, W b, C/(b b))."""
+    _check_block("depth_to_space", input, block_size, data_format, inner=True)
     return _depth_to_space(input, block=int(block_size), first=data_format in ("NCHW", "channels_first"))
 
 

@@ -3,7 +3,7 @@
 from fitloom import ops
 from fitloom.autodiff import ForwardAccumulator
 from fitloom.base import nest
-from fitloom.engine import convert_to_tensor
+from fitloom.engine import composed, convert_to_tensor
 from fitloom.tracing import control_flow, mapping
 
 
@@ -12,12 +12,14 @@ def cond(pred, true_fn, false_fn):
     return control_flow.cond(pred, true_fn, false_fn)
 
 
+@composed
 def switch(index, branches, *operands):
     """Return `branches[index](*operands)`; an index out of range takes the nearest branch."""
     index = ops.clip_by_value(ops.cast(index, "int32"), 0, len(branches) - 1)
     return control_flow.switch_case(index, [lambda branch=branch: branch(*operands) for branch in branches])
 
 
+@composed
 def while_loop(cond, body, loop_vars, maximum_iterations=None):
     """Repeat `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds."""
     single = not isinstance(loop_vars, (list, tuple))
@@ -26,6 +28,7 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
     return result[0] if single else type(loop_vars)(result)
 
 
+@composed
 def fori_loop(lower, upper, body_fun, init_val):
     """Return `value` after `value = body_fun(i, value)` for i from lower to upper - 1."""
     structure = init_val
@@ -39,6 +42,7 @@ def fori_loop(lower, upper, body_fun, init_val):
     return nest.pack_sequence_as(structure, result[1:])
 
 
+@composed
 def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     """Return (last carry, stacked ys) of `carry, y = f(carry, x)` over the first axis of xs.
 
@@ -64,11 +68,13 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     return result[0], (result[1] if has_output and has_output[0] else None)
 
 
+@composed
 def map(f, xs):
     """Apply `f` to each row of xs and stack the results."""
     return mapping.map_fn(f, xs)
 
 
+@composed
 def vectorized_map(function, elements):
     """Apply `function` to each row of the elements, all rows at once."""
     return mapping.vectorized_map(function, elements)
@@ -90,6 +96,7 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
     return vectorized
 
 
+@composed
 def associative_scan(f, elems, reverse=False, axis=0):
     """Return all running combinations of the elements along `axis` by an associative function f(earlier, later)."""
     flat = [ops.convert_to_tensor(e) for e in nest.flatten(elems)]
