@@ -136,13 +136,16 @@ def test_launch_gives_each_worker_its_gpus(monkeypatch):
     assert _share_of_gpus(1, 2) == {}
 
 
-def test_a_restart_after_a_kill_resumes_bit_for_bit(tmp_path):
-    with (Workers(2, "resume", str(tmp_path / "whole"), "0") as workers,
-          Workers(2, "resume", str(tmp_path / "cut"), "8") as others):
-        ends(others, ["Worker 1 (", "died"], statuses=(75,), but=[1])
+def test_a_late_worker_is_waited_for_and_a_restart_after_a_kill_resumes_bit_for_bit(tmp_path):
+    with Workers(2, "resume", str(tmp_path / "whole"), "0", ranks=[0]) as workers:
+        workers.wait_for(0, "waits for its cluster")
+        time.sleep(0.5)
+        workers.start(1)
         assert set(workers.wait().values()) == {0}, workers.outputs
         whole = workers.result(0)
         assert workers.result(1) == whole
+    with Workers(2, "resume", str(tmp_path / "cut"), "8") as workers:
+        ends(workers, ["Worker 1 (", "died"], statuses=(75,), but=[1])
     with Workers(2, "resume", str(tmp_path / "cut"), "0") as workers:
         assert set(workers.wait().values()) == {0}, workers.outputs
         assert workers.result(0) == workers.result(1) == whole
@@ -197,14 +200,6 @@ def test_a_worker_that_never_arrives():
           as other):
         ends(chief, ["Worker 1 (", "did not arrive within 2 s; 1 of 2 workers are here"], statuses=(1,))
         ends(other, ["worker 0 (", "could not be reached within 2 s"], statuses=(1,))
-
-
-def test_a_late_worker_is_waited_for():
-    with Workers(2, "short", ranks=[0]) as workers:
-        workers.wait_for(0, "waits for its cluster")
-        time.sleep(0.5)
-        workers.start(1)
-        assert set(workers.wait().values()) == {0}, workers.outputs
 
 
 def test_wrong_configurations_say_what_is_wrong():

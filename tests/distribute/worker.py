@@ -164,7 +164,6 @@ def raises():
 
 def short():
     tf.keras.utils.set_random_seed(1)
-    print("Worker", RANK, "waits for its cluster", flush=True)
     model = compiled(strategy_here())
     model.fit(X, Y, batch_size=16, verbose=0)
 
@@ -204,6 +203,7 @@ def resume(folder, kill_at):
                 die()
 
     tf.keras.utils.set_random_seed(1)
+    print("Worker", RANK, "waits for its cluster", flush=True)
     model = compiled(strategy_here())
     history = model.fit(X, Y, batch_size=8, epochs=3, verbose=0, callbacks=[
         tf.keras.callbacks.BackupAndRestore(folder, save_freq=2, delete_checkpoint=False), Die()])
