@@ -177,6 +177,20 @@ def test_swap_ema_weights():
         fit(model(), callbacks.SwapEMAWeights(), validation_data=(X, Y))
 
 
+def test_each_optimizer_of_several_keeps_a_rate_of_its_own():
+    first, second = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.01)
+    optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(second, {".*kernel": first}))
+    made = model(optimizer=optimizer)
+    fit(made, callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2), epochs=1)
+    assert [float(one.learning_rate) for one in (first, second)] == pytest.approx([0.05, 0.005])
+    plateau = callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_lr=0.002)
+    plateau.set_model(made)
+    plateau.on_train_begin()
+    for epoch in range(4):
+        plateau.on_epoch_end(epoch, {"loss": 1.0})
+    assert [float(one.learning_rate) for one in (first, second)] == pytest.approx([0.002, 0.002])
+
+
 def test_swapping_on_epoch_leaves_the_averages_in_the_model():
     seen = {}
     look = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.update(end=made.get_weights()[0]))

@@ -203,12 +203,13 @@ class ReduceLROnPlateau(MonitorCallback):
             self.best, self.wait = current, 0
         elif not self.in_cooldown():
             self.wait += 1
-            old = float(learning_rate(self.model))
-            if self.wait >= self.patience and old > self.min_lr:
-                new = max(old * self.factor, self.min_lr)
-                set_learning_rate(self.model, new)
-                if self.verbose > 0:
-                    write(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.\n")
+            rates = [(optimizer, float(rate_of(optimizer))) for optimizer in optimizers_of(self.model)]
+            rates = [(optimizer, old) for optimizer, old in rates if old > self.min_lr]
+            if self.wait >= self.patience and rates:
+                for optimizer, old in rates:
+                    optimizer.learning_rate = new = max(old * self.factor, self.min_lr)
+                    if self.verbose > 0:
+                        write(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.\n")
                 self.cooldown_counter, self.wait = self.cooldown, 0
 
     def in_cooldown(self):
@@ -227,10 +228,13 @@ class ReduceLROnPlateau(MonitorCallback):
 
 
 def learning_rate(model):
-    """Return the present learning rate of the model's optimizer; a schedule is asked for its value now."""
+    """Return the present learning rate of the model's optimizer, or of the first of several."""
     optimizer = optimizers_of(model)[0] if optimizers_of(model) else None
-    if optimizer is None or not hasattr(optimizer, "learning_rate"):
-        return math.nan
+    return math.nan if optimizer is None or not hasattr(optimizer, "learning_rate") else rate_of(optimizer)
+
+
+def rate_of(optimizer):
+    """Return the present learning rate of an optimizer; a schedule is asked for its value now."""
     rate = optimizer.learning_rate
     return rate(optimizer.iterations) if callable(rate) and not hasattr(rate, "assign") else rate
 
@@ -242,9 +246,3 @@ def optimizers_of(model):
         return []
     several = getattr(optimizer, "optimizers", None)
     return list(several) if several else [optimizer]
-
-
-def set_learning_rate(model, rate):
-    """Set the learning rate of the model's optimizer, or of all that it holds."""
-    for optimizer in optimizers_of(model):
-        optimizer.learning_rate = rate

@@ -3,12 +3,12 @@
 import numpy as np
 
 from fitloom.callbacks.callback import Callback
-from fitloom.callbacks.monitoring import learning_rate, optimizers_of, set_learning_rate
+from fitloom.callbacks.monitoring import learning_rate, optimizers_of, rate_of
 from fitloom.callbacks.progress import write
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate at the start of each epoch.
+    """Set the learning rate at the start of each epoch, of a MultiOptimizer that of each optimizer by itself.
 
     Args:
         schedule: function of (epoch, present rate), or of (epoch), that returns the rate as a float.
@@ -24,7 +24,12 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if not all(hasattr(optimizer, "learning_rate") for optimizer in optimizers_of(self.model)):
             raise ValueError('Optimizer must have a "learning_rate" attribute.')
-        rate = float(learning_rate(self.model))
+        for optimizer in optimizers_of(self.model):
+            optimizer.learning_rate = rate = self._rate(epoch, float(rate_of(optimizer)))
+            if self.verbose > 0:
+                write(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.\n")
+
+    def _rate(self, epoch, rate):
         try:
             new = self.schedule(epoch, rate)
         except TypeError as error:
@@ -36,9 +41,7 @@ class LearningRateScheduler(Callback):
                 hasattr(new, "dtype") and np.ndim(new) == 0 and np.asarray(new).dtype.kind == "f"):
             raise ValueError("The output of the `schedule` function should be a float, but it returned "
                              f"{new!r} for epoch {epoch}.")
-        set_learning_rate(self.model, float(new))
-        if self.verbose > 0:
-            write(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(new)}.\n")
+        return float(new)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
