@@ -280,8 +280,13 @@ def test_an_unwritable_folder_is_refused_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("x")
     steps = []
     count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
-    with pytest.raises(OSError):
-        dense().fit(X, Y, verbose=0, callbacks=[count, keras.callbacks.BackupAndRestore(tmp_path / "file" / "b")])
+    for make in (keras.callbacks.BackupAndRestore, keras.callbacks.TensorBoard,
+                 lambda folder: keras.callbacks.CSVLogger(folder / "log.csv"),
+                 lambda folder: keras.callbacks.ModelCheckpoint(folder / "best.keras")):
+        callback = make(tmp_path / "file" / "b")
+        with pytest.raises(OSError) as caught:
+            dense().fit(X, Y, verbose=0, callbacks=[count, callback])
+        assert f"in the callback {type(callback).__name__}" in "".join(caught.value.__notes__)
     assert not steps
 
 

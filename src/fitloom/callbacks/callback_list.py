@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The list that calls callbacks."""
+import contextlib
+
 from fitloom.base import nest
 from fitloom.callbacks.callback import Callback, overrides
 from fitloom.callbacks.history import History
@@ -57,7 +59,8 @@ class CallbackList(Callback):
         if self._history is not None:
             model.history = self._history
         for callback in self.callbacks:
-            callback.set_model(model)
+            with _named(callback):
+                callback.set_model(model)
 
     def release(self):
         """Tell callbacks that hold something of the process (signal handlers) that `fit` ended, even by an error."""
@@ -85,6 +88,16 @@ class CallbackList(Callback):
                    for moment in ("begin", "end") for hook in self.listeners(mode, moment))
 
 
+@contextlib.contextmanager
+def _named(callback):
+    """Note on an error of the operating system which callback met it: a bare path tells little."""
+    try:
+        yield
+    except OSError as error:
+        error.add_note(f"This happened in the callback {type(callback).__name__}.")
+        raise
+
+
 def _to_all(name):
     arguments = 1 if "batch" in name or "epoch" in name else 0      # before logs: the batch or the epoch
 
@@ -95,7 +108,8 @@ def _to_all(name):
             if "batch" in name:
                 getattr(callback, name)(*given[:arguments], logs=logs)
             else:
-                getattr(callback, name)(*given[:arguments], logs)
+                with _named(callback):
+                    getattr(callback, name)(*given[:arguments], logs)
 
     hook.__name__ = name
     hook.__doc__ = f"Call `{name}` of every callback."
