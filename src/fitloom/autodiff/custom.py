@@ -9,6 +9,7 @@ import numpy as np
 
 from fitloom.base import nest
 from fitloom.engine.inline import InlineTrace
+from fitloom.engine.instruction import conjugated
 from fitloom.engine.procedure import Block
 from fitloom.engine.recording import convert_to_tensor, op
 from fitloom.engine.tensor import Tensor
@@ -27,7 +28,7 @@ class _CustomGradient(Block):
             with trace:
                 inputs = [Tensor(a) for a in arrays[:count]]
                 result, gradient = self.user(*inputs, **keywords)
-                upstream = [Tensor(c) for c in cotangents[:len(nest.flatten(result))]]
+                upstream = [Tensor(conjugated(c)) for c in cotangents[:len(nest.flatten(result))]]
                 produced = self._call_gradient(gradient, upstream, variables, inputs)
                 arrays_out = [None if t is None else convert_to_tensor(t, dtype_hint=a.dtype).array
                               for t, a in zip(produced, arrays)]
@@ -65,7 +66,7 @@ def _as_list(value):
 def _cotangent(gradient, primal):
     if jnp.issubdtype(primal.dtype, jnp.inexact):
         return jnp.zeros(primal.shape, primal.dtype) if gradient is None else \
-            jnp.broadcast_to(gradient.astype(primal.dtype), primal.shape)
+            conjugated(jnp.broadcast_to(gradient.astype(primal.dtype), primal.shape))
     return np.zeros(primal.shape, jax.dtypes.float0)
 
 

@@ -126,11 +126,17 @@ class Instruction:
                         full[position] = array
                     outputs = fn(*full)
                     return tuple(outputs[q] for q in given)
-                return tuple(jax.vjp(forward, *[arrays[p] for p in wanted])[1](tuple(arrays[count:])))
+                pull = jax.vjp(forward, *[arrays[p] for p in wanted])[1]
+                return tuple(map(conjugated, pull(tuple(map(conjugated, arrays[count:])))))
             found = Instruction(backward, "gradient_of_" + self.name,
                                 self.inputs + tuple(self.outputs[q] for q in given))
             self.pullbacks[given, wanted] = found
         return found
+
+
+def conjugated(cotangent):
+    """Turn jax's gradient of complex numbers into TensorFlow's, the direction of ascent, or back; others stay."""
+    return jnp.conj(cotangent) if jnp.issubdtype(cotangent.dtype, jnp.complexfloating) else cotangent
 
 
 def abstract_outputs(fn, name, inputs):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fitloom.engine.instruction import Instruction
+from fitloom.engine.instruction import Instruction, conjugated
 
 
 def evaluate(entries, environment, wanted, bumps=None):
@@ -145,14 +145,14 @@ class Gradient(Instruction):
         if self.jacobian:
             cotangents = self._rows(values[0], pull)
         else:
-            cotangents = pull(tuple(jnp.ones_like(v) if c is None else environment[c].astype(v.dtype)
+            cotangents = pull(tuple(jnp.ones_like(v) if c is None else conjugated(environment[c].astype(v.dtype))
                                     for v, c in zip(values, self.cotangents)))
         by_slot, summed = dict(zip(flat, cotangents)), []
         for group in self.groups:
             total = by_slot[group[0]]
             for slot in group[1:]:
                 total = total + by_slot[slot]
-            summed.append(total)
+            summed.append(conjugated(total))
         return tuple(summed)
 
     def _rows(self, value, pull):

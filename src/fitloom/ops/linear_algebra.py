@@ -193,13 +193,16 @@ expm = unary("expm", lambda x: jnp.vectorize(scipy_linalg.expm, signature="(n,n)
 matrix_square_root = unary("matrix_square_root",
                            lambda x: jnp.vectorize(_square_root, signature="(n,n)->(n,n)")(x),
                            "Return S with S S = x.")
-eigvalsh = unary("eigvalsh", lambda x: jnp.linalg.eigvalsh(x), "Return the eigenvalues of a Hermitian matrix, rising.")
-eigh = unary("eigh", lambda x: tuple(jnp.linalg.eigh(x)), "Return (eigenvalues, eigenvectors) of a Hermitian matrix.")
+eigvalsh = unary("eigvalsh", lambda x: jnp.linalg.eigvalsh(x).astype(x.dtype),
+                 "Return the eigenvalues of a Hermitian matrix, rising.")
+eigh = unary("eigh", lambda x: tuple(part.astype(x.dtype) for part in jnp.linalg.eigh(x)),
+             "Return (eigenvalues, eigenvectors) of a Hermitian matrix.")
 
 
 @jax.custom_jvp
 def _square_root(m):
-    return jnp.real(scipy_linalg.sqrtm(m)).astype(m.dtype)
+    root = scipy_linalg.sqrtm(m)
+    return (root if jnp.iscomplexobj(m) else jnp.real(root)).astype(m.dtype)
 
 
 @_square_root.defjvp
@@ -227,7 +230,23 @@ def inv(input, adjoint=False, name=None):
 
 @op(name="eig")
 def _eig(x):
+    return _decomposed(x)
+
+
+@jax.custom_jvp
+def _decomposed(x):
     return tuple(jnp.linalg.eig(x))
+
+
+@_decomposed.defjvp
+def _(primals, tangents):
+    values, vectors = _decomposed(*primals)
+    moved = jnp.linalg.solve(vectors, tangents[0].astype(vectors.dtype) @ vectors)
+    apart = values[..., None, :] - values[..., :, None]
+    same = jnp.eye(values.shape[-1], dtype=bool)
+    change = vectors @ jnp.where(same, 0, moved / jnp.where(same, 1, apart))
+    along = jnp.sum(jnp.conj(vectors) * change, -2, keepdims=True).real     # the vectors keep the length 1
+    return (values, vectors), (jnp.diagonal(moved, axis1=-2, axis2=-1), change - vectors * along)
 
 
 def eig(tensor, name=None):
