@@ -208,3 +208,13 @@ def test_no_warning_in_an_ordinary_run():
         made.fit(X, Y, epochs=2, verbose=0, validation_split=0.2)
         made.evaluate(X, Y, verbose=0)
         made.predict(X, verbose=0)
+
+
+def test_sparse_tensors_are_dense_in_the_step():
+    sparse, made = tf.sparse.from_dense(X), model()
+    expected = made.predict(X, verbose=0)
+    np.testing.assert_allclose(made.predict(sparse, batch_size=4, verbose=0), expected, rtol=1e-6)
+    pairs = tf.data.Dataset.from_tensor_slices((sparse, Y)).batch(4)
+    np.testing.assert_allclose(made.predict(pairs.map(lambda x, y: x), verbose=0), expected, rtol=1e-6)
+    assert counted(pairs) == [-(-len(X) // 4)]
+    assert counted((tf.sparse.from_dense(X[:4]), Y[:4]) for _ in range(3)) == [3]

@@ -27,7 +27,8 @@ def is_array(value) -> bool:
     """Whether `value` is one array-like thing: NumPy, a tensor of any library, pandas, a number."""
     return (isinstance(value, (np.ndarray, np.generic, engine.Tensor, engine.Variable, int, float))
             or (hasattr(value, "__array__") and hasattr(value, "shape"))
-            or type(value).__module__.partition(".")[0] == "pandas" or hasattr(value, "todense"))
+            or type(value).__module__.partition(".")[0] == "pandas" or hasattr(value, "todense")
+            or hasattr(value, "dense_shape"))
 
 
 def is_dataset(value) -> bool:
@@ -65,8 +66,10 @@ def to_numpy(value, label="x"):
                                  "as numbers first, e.g. pandas.get_dummies.") from None
     elif hasattr(value, "detach") and hasattr(value, "cpu"):
         array = value.detach().cpu().numpy()
-    elif hasattr(value, "todense"):
+    elif hasattr(value, "todense"):               # SciPy's and jax's sparse matrices
         array = np.asarray(value.todense())
+    elif hasattr(value, "dense_shape"):           # tf.SparseTensor
+        array = value.numpy()
     elif isinstance(value, (engine.Tensor, engine.Variable)):
         array = np.asarray(value.numpy())
     else:
