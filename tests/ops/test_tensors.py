@@ -217,3 +217,13 @@ def test_operations_on_ragged_and_sparse_values():
 def test_lists_take_tensorflows_dtypes():
     assert tf.unique([3, 1, 3]).y.dtype == tf.int32 and tf.sort([2.0, 1.0]).dtype == tf.float32
     assert tf.range(3).dtype == tf.int32 and tf.argmax([1.0, 2.0]).dtype == tf.int64 and tf.strings.as_string([1]).numpy()[0] == b"1"
+
+
+def test_a_stateless_seed_is_one_number_or_two():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one whole number or two"):
+        tf.random.stateless_normal([3], seed=[1, 2, 3])
+
+
+def test_a_random_hue_turns_half_a_turn_at_most():
+    with pytest.raises(ValueError, match="at most 0.5"):
+        tf.image.random_hue(tf.ones((2, 2, 3)), 0.7)

@@ -237,6 +237,12 @@ def _symmetric(max_delta):
     return -max_delta, max_delta
 
 
+def _half_turn(max_delta):
+    if max_delta > 0.5:
+        raise ValueError(f"max_delta must be at most 0.5, half a turn of the hue, but received {max_delta}.")
+    return _symmetric(max_delta)
+
+
 def _interval(lower, upper):
     if upper <= lower or lower < 0:
         raise ValueError(f"Expected 0 <= lower < upper, but received {lower} and {upper}.")
@@ -358,7 +364,7 @@ def adjust_saturation(image, saturation_factor):
 
 random_brightness, stateless_random_brightness = _randomly(adjust_brightness, _symmetric, "brightness")
 random_contrast, stateless_random_contrast = _randomly(adjust_contrast, _interval, "contrast")
-random_hue, stateless_random_hue = _randomly(adjust_hue, _symmetric, "hue")
+random_hue, stateless_random_hue = _randomly(adjust_hue, _half_turn, "hue")
 random_saturation, stateless_random_saturation = _randomly(adjust_saturation, _interval, "saturation")
 
 

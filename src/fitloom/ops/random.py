@@ -39,7 +39,10 @@ def seed_of(seed):
         return seed
     if hasattr(seed, "draw"):
         return seed.draw()
-    return _seed_of_words(as_index(seed, np.int64))
+    words = as_index(seed, np.int64)
+    if words.aval.size not in (1, 2):
+        raise InvalidArgumentError(f"A seed is one whole number or two, but received shape {words.aval.shape}.")
+    return _seed_of_words(words)
 
 
 def _keras_seed(seed):
