@@ -146,3 +146,12 @@ def test_a_seed_generator_is_saved_by_its_public_name():
     made = tf.keras.saving.serialize_keras_object(tf.keras.random.SeedGenerator(5))
     assert (made["module"], made["class_name"]) == ("keras.random", "SeedGenerator")
     assert tf.keras.saving.deserialize_keras_object(made).get_config() == {"seed": 5}
+
+
+def test_a_variable_takes_an_initializer_by_name():
+    v = tf.keras.Variable("ones", shape=(2, 3), dtype="float16")
+    assert v.dtype == "float16" and v.numpy().tolist() == [[1.0] * 3] * 2
+    with pytest.raises(ValueError, match="'he_normal'"):
+        tf.keras.Variable("he_norma", shape=(2,))
+    with pytest.raises(ValueError, match="needs a shape"):
+        tf.keras.Variable("zeros")

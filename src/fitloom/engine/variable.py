@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fitloom.base import dtypes, naming
-from fitloom.base.errors import InitialValueNotKnownError
+from fitloom.base import dtypes, naming, registry
+from fitloom.base.errors import InitialValueNotKnownError, unknown_name
 from fitloom.base.shapes import TensorShape
 from fitloom.engine.allocation import charge
 from fitloom.engine.avals import aval_of
@@ -280,8 +280,8 @@ class KerasVariable(Variable):
     """`keras.Variable`: what `add_weight` makes.
 
     Args:
-        initializer: an array, or a callable (shape, dtype=...) that returns one.
-        shape: needed with a callable.
+        initializer: an array, a callable (shape, dtype=...) that returns one, or an initializer's name.
+        shape: needed with a callable or a name.
         dtype: by default floatx.
         trainable: whether optimizers and tapes see it.
         autocast: whether layers read it in their compute dtype.
@@ -295,6 +295,8 @@ class KerasVariable(Variable):
             raise TypeError(f"Variable received unknown arguments {sorted(unknown)}.")
         if name is not None and "/" in str(name):
             raise ValueError(f"A variable's name cannot contain '/', but received '{name}'.")
+        if isinstance(initializer, str):
+            initializer = _named_initializer(initializer)
         if callable(initializer):
             if shape is None:
                 raise ValueError("A Variable made from an initializer needs a shape.")
@@ -351,6 +353,15 @@ class KerasVariable(Variable):
         if CONTEXT.trace.inline:
             return f"<Variable path={self.path}, shape={self.aval.shape}, dtype={self.dtype}>"
         return f"<Variable path={self.path}, shape={self.aval.shape}, dtype={self.dtype}, value={self.numpy()}>"
+
+
+def _named_initializer(name):
+    """Return the initializer that a name means, as the registry knows it."""
+    namespace = "keras.initializers"
+    found = registry.lookup(name, namespace)
+    if found is None:
+        raise unknown_name("initializer", name, registry.names_in(namespace))
+    return found() if isinstance(found, type) else found
 
 
 def _initial_array(value, dtype):

@@ -47,6 +47,8 @@ def __getattr__(name: str) -> Any:
         room, _, attribute = _HOMES[name].partition(":")
         if room == "fitloom.engine":
             importlib.import_module("fitloom.ops")           # gives tensors and variables their operators
+            if name == "Variable":
+                importlib.import_module("fitloom.initializers")       # which it may be given by name
         value = getattr(importlib.import_module(room), attribute or name)
     elif name in _NAMESPACES:
         try:
