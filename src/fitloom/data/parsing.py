@@ -227,19 +227,27 @@ def _delimited(field, content):
 
 
 def decode_raw(input_bytes, out_type, little_endian=True, fixed_length=None, name=None):
-    """Reinterpret the bytes of strings as numbers of `out_type`: `tf.io.decode_raw`. Adds a last axis."""
+    """Reinterpret the bytes of strings as numbers of `out_type`: `tf.io.decode_raw`. Adds a last axis.
+
+    `fixed_length`: the number of bytes of each string; longer ones are cut, shorter ones filled with zeros.
+    """
     if isinstance(input_bytes, HostValue):
         raise TypeError("the number of bytes of a string is not known to a compiled function")
     array, dtype = structure.to_numpy(input_bytes), dtypes.numpy_dtype(out_type)
     rows = []
+    if fixed_length is not None and (fixed_length <= 0 or fixed_length % dtype.itemsize):
+        raise InvalidArgumentError(f"decode_raw expected fixed_length to be a positive multiple of the {dtype.itemsize} "
+                                   f"bytes of {dtypes.name_of(dtype)}, but received {fixed_length}.")
     for item in array.reshape(-1):
+        if fixed_length is not None:
+            item = item[:fixed_length].ljust(fixed_length, b"\0")
         if len(item) % dtype.itemsize:
             raise InvalidArgumentError(f"decode_raw received {len(item)} bytes, which is no multiple of the "
                                        f"{dtype.itemsize} bytes of {dtypes.name_of(dtype)}.")
         row = np.frombuffer(item, dtype if little_endian or dtype.itemsize == 1 else dtype.newbyteorder(">"))
         rows.append(row.astype(dtype))
     if len({len(r) for r in rows}) > 1:
-        raise InvalidArgumentError("decode_raw needs strings of one length.")
+        raise InvalidArgumentError("decode_raw needs strings of one length. Give fixed_length.")
     if not rows:
         return engine.Tensor(np.zeros((*array.shape, 0), dtype))
     return engine.Tensor(np.stack(rows).reshape(*array.shape, -1))

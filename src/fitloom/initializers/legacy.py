@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The initializers at the root of TensorFlow: `tf.random_normal_initializer` and its siblings."""
+import numpy as np
+
 from fitloom.initializers.constant_initializers import Constant, Ones, Zeros
+from fitloom.initializers.initializer import dimensions, numpy_dtype
 from fitloom.initializers.random_initializers import RandomNormal, RandomUniform
 
 
@@ -24,7 +27,16 @@ class ones_initializer(Ones):
 
 
 class constant_initializer(Constant):
-    """Fill with a constant."""
+    """Fill with a constant: a scalar, or as many values in a list as the shape has."""
 
     def __init__(self, value=0, support_partition=False):
         super().__init__(value)
+
+    def draw(self, shape, dtype=None):
+        """Return the filled array."""
+        value, shape = np.asarray(self.value), dimensions(shape)
+        if value.size not in (1, int(np.prod(shape))):
+            raise TypeError(f"constant_initializer has {value.size} values, but the shape {tuple(shape)} asks for "
+                            f"{int(np.prod(shape))}.")
+        return np.array(np.broadcast_to(value, shape) if value.size == 1 else value.reshape(shape),
+                        dtype=numpy_dtype(dtype))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from fitloom import engine
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.ops.calling import as_index, host_value, tensor
 from fitloom.ops.losses import ctc_best_path
 from fitloom.ops.shaping import transpose
@@ -95,7 +96,11 @@ def edit_distance(hypothesis, truth, normalize=True, name="edit_distance"):
         for place, value in zip(np.asarray(sparse.indices), np.asarray(sparse.values), strict=True):
             made.setdefault(tuple(place[:-1]), []).append(value)
         return shape, made
-    (shape, ours), (_, theirs) = rows(hypothesis), rows(truth)
+    (shape, ours), (other, theirs) = rows(hypothesis), rows(truth)
+    if len(shape) != len(other):
+        raise InvalidArgumentError(f"edit_distance expected sequences of as many axes in both, but received shapes "
+                                   f"{tuple(hypothesis.shape)} and {tuple(truth.shape)}.")
+    shape = tuple(map(max, shape, other))
     out = np.zeros(shape, np.float32)
     for place in np.ndindex(*shape):
         a, b = ours.get(place, []), theirs.get(place, [])

@@ -7,8 +7,9 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
-from fitloom.ops import indexing, reductions, segments as grouped
+from fitloom.ops import arithmetic, creating, indexing, reductions, segments as grouped, shaping
 from fitloom.ops.calling import host_value, static_ints, tensor
 from fitloom.ops.casting import bytes_array, cast
 from fitloom.ops.linear_algebra import matmul
@@ -155,9 +156,10 @@ def sparse_reduce_sum(sp_input, axis=None, keepdims=None, output_is_sparse=False
 
 
 def sparse_reduce_max(sp_input, axis=None, keepdims=None, output_is_sparse=False, name=None):
-    """Return the maximum of the values present over `axis`."""
-    low = sp_input.dtype.min
-    best = reductions.reduce_max(to_dense(sp_input, low), axis, bool(keepdims))
+    """Return the maximum of the values present over `axis`; 0 where none is."""
+    best = reductions.reduce_max(to_dense(sp_input, sp_input.dtype.min), axis, bool(keepdims))
+    present = to_dense(SparseTensor(sp_input.indices, creating.ones_like(sp_input.values, dtypes.int32), sp_input.dense_shape))
+    best = shaping.where(reductions.reduce_max(present, axis, bool(keepdims)) > 0, best, creating.zeros_like(best))
     return from_dense(best) if output_is_sparse else best
 
 
@@ -184,11 +186,71 @@ def sparse_reshape(sp_input, shape, name=None):
     return SparseTensor(np.stack(np.unravel_index(flat, shape), 1), sp_input.values, shape)
 
 
+def _united(a, b):
+    """Return (places of either, values of a there, values of b there, shape); 0 where one has none."""
+    if tuple(a.shape) != tuple(b.shape):
+        raise InvalidArgumentError(f"Two sparse tensors of one shape were expected, but their shapes are "
+                                   f"{tuple(a.shape)} and {tuple(b.shape)}.")
+    ours, theirs = np.asarray(a.indices), np.asarray(b.indices)
+    places, where = np.unique(np.concatenate([ours, theirs]), axis=0, return_inverse=True)
+    where = where.reshape(-1)
+    spread = [grouped.unsorted_segment_sum(x.values, part, len(places))
+              for x, part in ((a, where[:len(ours)]), (b, where[len(ours):]))]
+    return places, *spread, tuple(a.shape)
+
+
 def sparse_add(a, b, threshold=0):
-    """Return the sum; sparse if both are."""
+    """Return the sum; sparse if both are. Values of at most `threshold` in size are left out of a sparse sum."""
     if isinstance(a, SparseTensor) and isinstance(b, SparseTensor):
-        return from_dense(to_dense(a) + to_dense(b))
+        places, left, right, shape = _united(a, b)
+        total = left + right
+        if host_value(threshold):
+            keep = np.flatnonzero(np.abs(host_value(total, "a sum with a threshold")) > host_value(threshold))
+            places, total = places[keep], indexing.gather(total, keep)
+        return SparseTensor(places, total, shape)
     return (to_dense(a) if isinstance(a, SparseTensor) else a) + (to_dense(b) if isinstance(b, SparseTensor) else b)
+
+
+def sparse_maximum(sp_a, sp_b, name=None):
+    """Return the larger of two sparse tensors at each place that one of them has; a missing value is 0."""
+    places, left, right, shape = _united(sp_a, sp_b)
+    return SparseTensor(places, arithmetic.maximum(left, right), shape)
+
+
+def sparse_minimum(sp_a, sp_b, name=None):
+    """Return the smaller of two sparse tensors at each place that one of them has; a missing value is 0."""
+    places, left, right, shape = _united(sp_a, sp_b)
+    return SparseTensor(places, arithmetic.minimum(left, right), shape)
+
+
+def sparse_split(sp_input=None, num_split=None, axis=None, name=None):
+    """Return `num_split` sparse tensors, the parts along `axis`; the first ones are longer by 1 if it does not divide."""
+    axis, size = axis % len(sp_input.shape), tuple(sp_input.shape)
+    bounds = np.cumsum([0] + [len(part) for part in np.array_split(np.arange(size[axis]), num_split)])
+    return [sparse_slice(sp_input, np.where(np.arange(len(size)) == axis, a, 0),
+                         np.where(np.arange(len(size)) == axis, b - a, size))
+            for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def sparse_fill_empty_rows(sp_input, default_value, name=None):
+    """Return (the tensor with `default_value` in the first column of rows without values, which rows those were)."""
+    places, rows = np.asarray(sp_input.indices), tuple(sp_input.shape)[0]
+    empty = ~np.isin(np.arange(rows), places[:, 0])
+    added = np.stack([np.flatnonzero(empty), np.zeros(empty.sum(), np.int64)], 1)
+    values = shaping.concat([sp_input.values, shaping.broadcast_to(
+        engine.convert_to_tensor(default_value, dtype=sp_input.dtype), [len(added)])], 0)
+    return sparse_reorder(SparseTensor(np.concatenate([places, added]), values, sp_input.shape)), engine.Tensor(empty)
+
+
+def sparse_reset_shape(sp_input, new_shape=None):
+    """Return the values in a tensor of `new_shape`; without it, of the smallest shape that holds them."""
+    places = np.asarray(sp_input.indices)
+    tight = places.max(0, initial=-1) + 1
+    shape = tight if new_shape is None else np.asarray(static_ints(new_shape))
+    if len(shape) != len(tight) or (shape < np.asarray(tuple(sp_input.shape))).any() and new_shape is not None:
+        raise InvalidArgumentError(f"reset_shape expected a shape of at least {tuple(sp_input.shape)}, but received "
+                                   f"{tuple(shape)}.")
+    return SparseTensor(places, sp_input.values, shape)
 
 
 def sparse_slice(sp_input, start, size, name=None):
@@ -201,10 +263,18 @@ def sparse_slice(sp_input, start, size, name=None):
 
 
 def sparse_concat(axis, sp_inputs, expand_nonconcat_dims=False, name=None):
-    """Return sparse tensors joined along `axis`."""
-    from fitloom.ops.shaping import concat
-
-    return from_dense(concat([to_dense(s) for s in sp_inputs], axis))
+    """Return sparse tensors joined along `axis`; with `expand_nonconcat_dims` the other axes may differ in size."""
+    shapes = np.asarray([tuple(s.shape) for s in sp_inputs])
+    axis = axis % shapes.shape[1]
+    whole = shapes.max(0)
+    if not expand_nonconcat_dims and (np.delete(shapes, axis, 1) != np.delete(whole, axis)).any():
+        raise InvalidArgumentError(f"sparse.concat along axis {axis} expected tensors of one size on the other axes, but "
+                                   f"received shapes {[tuple(map(int, shape)) for shape in shapes]}.")
+    begins = np.cumsum([0, *shapes[:-1, axis]])
+    whole[axis] = shapes[:, axis].sum()
+    places = [np.asarray(s.indices) + begin * (np.arange(len(whole)) == axis)
+              for s, begin in zip(sp_inputs, begins, strict=True)]
+    return sparse_reorder(SparseTensor(np.concatenate(places), shaping.concat([s.values for s in sp_inputs], 0), whole))
 
 
 def sparse_retain(sp_input, to_retain):
