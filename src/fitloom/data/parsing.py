@@ -236,8 +236,8 @@ def decode_raw(input_bytes, out_type, little_endian=True, fixed_length=None, nam
     array, dtype = structure.to_numpy(input_bytes), dtypes.numpy_dtype(out_type)
     rows = []
     if fixed_length is not None and (fixed_length <= 0 or fixed_length % dtype.itemsize):
-        raise InvalidArgumentError(f"decode_raw expected fixed_length to be a positive multiple of the {dtype.itemsize} "
-                                   f"bytes of {dtypes.name_of(dtype)}, but received {fixed_length}.")
+        raise InvalidArgumentError(f"decode_raw expected fixed_length to be a positive multiple of the "
+                                   f"{dtype.itemsize} bytes of {dtypes.name_of(dtype)}, but received {fixed_length}.")
     for item in array.reshape(-1):
         if fixed_length is not None:
             item = item[:fixed_length].ljust(fixed_length, b"\0")

@@ -158,7 +158,7 @@ def sparse_reduce_sum(sp_input, axis=None, keepdims=None, output_is_sparse=False
 def sparse_reduce_max(sp_input, axis=None, keepdims=None, output_is_sparse=False, name=None):
     """Return the maximum of the values present over `axis`; 0 where none is."""
     best = reductions.reduce_max(to_dense(sp_input, sp_input.dtype.min), axis, bool(keepdims))
-    present = to_dense(SparseTensor(sp_input.indices, creating.ones_like(sp_input.values, dtypes.int32), sp_input.dense_shape))
+    present = to_dense(sp_input.with_values(creating.ones_like(sp_input.values, dtypes.int32)))
     best = shaping.where(reductions.reduce_max(present, axis, bool(keepdims)) > 0, best, creating.zeros_like(best))
     return from_dense(best) if output_is_sparse else best
 
@@ -224,7 +224,7 @@ def sparse_minimum(sp_a, sp_b, name=None):
 
 
 def sparse_split(sp_input=None, num_split=None, axis=None, name=None):
-    """Return `num_split` sparse tensors, the parts along `axis`; the first ones are longer by 1 if it does not divide."""
+    """Return `num_split` sparse tensors, the parts along `axis`; the first are longer by 1 if it does not divide."""
     axis, size = axis % len(sp_input.shape), tuple(sp_input.shape)
     bounds = np.cumsum([0] + [len(part) for part in np.array_split(np.arange(size[axis]), num_split)])
     return [sparse_slice(sp_input, np.where(np.arange(len(size)) == axis, a, 0),
@@ -268,8 +268,8 @@ def sparse_concat(axis, sp_inputs, expand_nonconcat_dims=False, name=None):
     axis = axis % shapes.shape[1]
     whole = shapes.max(0)
     if not expand_nonconcat_dims and (np.delete(shapes, axis, 1) != np.delete(whole, axis)).any():
-        raise InvalidArgumentError(f"sparse.concat along axis {axis} expected tensors of one size on the other axes, but "
-                                   f"received shapes {[tuple(map(int, shape)) for shape in shapes]}.")
+        raise InvalidArgumentError(f"sparse.concat along axis {axis} expected tensors of one size on the other axes, "
+                                   f"but received shapes {[tuple(map(int, shape)) for shape in shapes]}.")
     begins = np.cumsum([0, *shapes[:-1, axis]])
     whole[axis] = shapes[:, axis].sum()
     places = [np.asarray(s.indices) + begin * (np.arange(len(whole)) == axis)
