@@ -2,6 +2,7 @@
 """What the kernels compute, written with NumPy loops in float64: slow, short, obvious."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -153,3 +154,37 @@ def normalize(x, axes, epsilon, shift=True):
     """(x - mean) / sqrt(variance + epsilon), or x / root mean square without the shift."""
     centered = x - x.mean(axis=axes, keepdims=True) if shift else x
     return centered / np.sqrt((centered**2).mean(axis=axes, keepdims=True) + epsilon)
+
+
+def gelu(x, approximate=False):
+    """Return x * Phi(x), or its tanh form, and the derivative."""
+    if approximate:
+        inside = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)
+        share, slope = (1 + np.tanh(inside)) / 2, np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x ** 2)
+        return x * share, share + x * slope * (1 - np.tanh(inside) ** 2) / 2
+    share = np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in x.ravel()]).reshape(x.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x * share, share + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def attention_gradients(q, k, v, dy, mask, causal, scale):
+    """Return the result of attention, (batch, positions, heads, size), and the gradients of q, k and v."""
+    group = q.shape[2] // k.shape[2]
+    y, dq, dk, dv = np.zeros(dy.shape), np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
+    for b in range(q.shape[0]):
+        for h in range(q.shape[2]):
+            logits = scale * q[b, :, h] @ k[b, :, h // group].T
+            visible = np.ones(logits.shape, bool)
+            if causal:
+                visible &= np.tril(visible)
+            if mask is not None:
+                visible &= np.broadcast_to(mask, (q.shape[0], q.shape[2], *logits.shape))[b, h]
+            logits = np.where(visible, logits, -2.3e38)
+            p = softmax(logits)
+            y[b, :, h] = p @ v[b, :, h // group]
+            dp = dy[b, :, h] @ v[b, :, h // group].T
+            ds = np.where(visible, p * (dp - (p * dp).sum(-1, keepdims=True)), 0) * scale
+            dq[b, :, h] = ds @ k[b, :, h // group]
+            dk[b, :, h // group] += ds.T @ q[b, :, h]
+            dv[b, :, h // group] += p.T @ dy[b, :, h]
+    return y, dq, dk, dv

@@ -64,8 +64,7 @@ class _Convolution(BuiltinLayer):
 
     def _finish(self, x):
         if self.bias is not None:
-            shape = (self.bias.shape[0], *(1,) * self.ndim)
-            x = x + (self.bias if self.data_format == "channels_last" else ops.reshape(self.bias, shape))
+            x = kernels.add_bias(x, self.bias, data_format=self.data_format)
         return x if self.activation in (None, activations.linear) else self.activation(x)
 
     def _settings(self):

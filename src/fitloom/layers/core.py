@@ -178,9 +178,7 @@ class EinsumDense(BuiltinLayer):
 
     def call(self, inputs, training=None):
         """Return the contraction, activated."""
-        x = ops.einsum(self.equation, inputs, self.kernel)
-        if self.bias is not None:
-            x = x + self.bias
+        x = kernels.einsum_dense(inputs, self.kernel, self.bias, equation=self.equation.replace(" ", ""))
         return x if self.activation in (None, activations.linear) else self.activation(x)
 
     def compute_output_shape(self, input_shape):

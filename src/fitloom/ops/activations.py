@@ -10,6 +10,7 @@ from jax import lax
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
 from fitloom.ops.calling import alike, static_int, unary
+from fitloom.ops.kernels import gelu as kernels
 
 relu = unary("relu", jax.nn.relu, "Return max(x, 0); NaN stays NaN, the derivative at 0 is 0.")
 softsign = unary("softsign", jax.nn.soft_sign, "Return x / (1 + |x|).")
@@ -68,9 +69,7 @@ def celu(x, alpha=1.0):
     return _celu(x, alpha=float(alpha))
 
 
-@op(name="gelu")
-def _gelu(x, *, approximate):
-    return jax.nn.gelu(x, approximate=approximate)
+_gelu = op(kernels.gelu, name="gelu")
 
 
 def gelu(features, approximate=False, name=None):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fitloom.engine import op
-from fitloom.ops.kernels import attention, convolution, normalization, pooling, random, recurrent
+from fitloom.ops.kernels import attention, bias, convolution, normalization, pooling, random, recurrent
 from fitloom.ops.kernels import dense as _dense
 from fitloom.ops.kernels import dropout as _dropout
 from fitloom.ops.kernels import embedding as _embedding
@@ -34,6 +34,8 @@ def _operation(function, name=None):
 
 
 dense = _operation(_dense.dense)
+einsum_dense = _operation(_dense.einsum_dense)
+add_bias = _operation(bias.add_bias)
 embedding = _operation(_embedding.embedding)
 conv = _operation(convolution.conv)
 conv_transpose = _operation(convolution.conv_transpose)

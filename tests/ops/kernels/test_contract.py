@@ -11,11 +11,13 @@ import pytest
 
 from fitloom.ops.kernels import (
     attention,
+    bias,
     convolution,
     cross_entropy,
     dense,
     dropout,
     embedding,
+    gelu,
     normalization,
     platform,
     pooling,
@@ -26,6 +28,7 @@ from tolerances import BFLOAT16_SUMS, FLOAT32_SUMS
 jax.config.update("jax_enable_x64", True)
 
 _SEED = np.array([3, 5], np.uint32)
+_VISIBLE = np.random.default_rng(3).random((2, 1, 20, 18)) < 0.6
 _MASK = np.array([[1, 1, 0, 1], [0, 1, 1, 1], [1, 0, 0, 1]], bool)
 
 
@@ -90,6 +93,20 @@ CASES = {
     "simple_rnn": (recurrent.simple_rnn, [(3, 4, 2), (3, 5), (2, 5), (5, 5), (5,)]),
     "dense": (dense.dense, [(2, 3, 4), (4, 5), (5,)]),
     "dense_large": (dense.dense, [(64, 40), (40, 36), (36,)]),
+    "einsum_dense": (_bind(dense.einsum_dense, equation="abc,cde->abde"), [(4, 5, 8), (8, 2, 3), (2, 3)]),
+    "einsum_dense_other": (_bind(dense.einsum_dense, equation="abc,bcd->abd"), [(4, 5, 8), (5, 8, 3), (3,)]),
+    "add_bias": (bias.add_bias, [(3, 4, 5), (5,)]),
+    "add_bias_large": (bias.add_bias, [(64, 26, 10), (10,)]),
+    "add_bias_first": (_bind(bias.add_bias, data_format="channels_first"), [(3, 4, 5), (4,)]),
+    "gelu": (gelu.gelu, [(65, 64)]),
+    "gelu_approximate": (_bind(gelu.gelu, approximate=True), [(65, 64)]),
+    "layer_norm_rows": (normalization.layer_norm, [(64, 5, 17), (17,), (17,)]),
+    "layer_norm_rows_bare": (lambda x: normalization.layer_norm(x, None, None, (1, 2)), [(64, 5, 17)]),
+    "attention_native": (attention.dot_product_attention, [(2, 20, 4, 5), (2, 18, 2, 5), (2, 18, 2, 7)]),
+    "attention_native_masked": (
+        lambda q, k, v: attention.dot_product_attention(q, k, v, mask=jnp.asarray(_VISIBLE), is_causal=True),
+        [(2, 20, 4, 5), (2, 18, 4, 5), (2, 18, 4, 5)],
+    ),
     "embedding": (lambda t: embedding.embedding(t, jnp.array([[0, 2], [2, 1]], "int32")), [(4, 3)]),
     "dropout": (lambda x: dropout.dropout(x, 0.4, _SEED), [(5, 6)]),
     "softmax_cross_entropy": (cross_entropy.softmax_cross_entropy, [(3, 4), (3, 4)]),
@@ -118,7 +135,8 @@ each_case = pytest.mark.parametrize("case", CASES)
 NATIVE = [
     name
     for name in CASES
-    if name.startswith(("conv", "depthwise", "separable", "lstm", "gru", "dense_large", "batch_norm_training")) and "reset_before" not in name
+    if name.startswith(("conv", "depthwise", "separable", "lstm", "gru", "dense_large", "batch_norm_training", "einsum_dense", "add_bias_large", "gelu",
+                        "layer_norm_rows", "attention_native")) and "reset_before" not in name
 ]
 
 

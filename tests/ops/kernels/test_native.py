@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fitloom.ops.kernels import convolution, dense, platform, recurrent
+from fitloom.ops.kernels import attention, bias, convolution, dense, gelu, normalization, platform, recurrent
 from fitloom.ops.kernels.native import build, library
 from reference import kernels as reference
 
@@ -134,6 +134,83 @@ def test_dense_gradients_of_random_shapes(rng):
     for (x, dy), (dw, db) in zip(pairs, results):
         np.testing.assert_allclose(dw, x.T @ dy, rtol=1e-4, atol=2e-4, err_msg=f"{x.shape} {dy.shape}")
         np.testing.assert_allclose(db, dy.sum(0), rtol=1e-4, atol=2e-4)
+
+
+@needs_native
+def test_rows_and_columns_of_random_shapes(rng):
+    """Column sums, layer normalization and GELU, which take matrices of any shape."""
+    shapes = [_ints(np.exp(rng.uniform(0, 6, 2))) for _ in range(40)]
+    arrays = [[rng.normal(size=shape), rng.normal(size=shape), rng.normal(size=shape[1])] for shape in shapes]
+
+    def run(arrays):
+        results = []
+        for x, dy, gamma in arrays:
+            y, moments = normalization._rows(x, gamma, gamma, epsilon=1e-3)
+            results.append((
+                bias._column_sum(x)[0],
+                y,
+                *normalization._rows_gradient(x, gamma, moments, dy),
+                *(gelu._values(x * 3, approximate=a)[0] for a in (False, True)),
+                *(gelu._gradient(x * 3, dy, approximate=a)[0] for a in (False, True)),
+            ))
+        return results
+
+    results = jax.jit(run)(jax.tree.map(lambda a: jnp.asarray(a, "float32"), arrays))
+    for (x, dy, gamma), actual in zip(arrays, results):
+        h = reference.normalize(x, (1,), 1e-3)
+        r = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 1e-3)
+        t = dy * gamma
+        dx = r * (t - t.mean(axis=1, keepdims=True) - h * (t * h).mean(axis=1, keepdims=True))
+        expected = [x.sum(0), h * gamma + gamma, dx, (dy * h).sum(0), dy.sum(0)]
+        values, slopes = zip(*(reference.gelu(x * 3, approximate=a) for a in (False, True)))
+        expected += [*values, *(dy * slope for slope in slopes)]
+        for number, (a, e) in enumerate(zip(actual, expected, strict=True)):
+            # The terms of dx may be far larger than their sum.
+            scale = max(1, np.abs(r * t if number == 2 else e).max())
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=4e-6, err_msg=f"{number} of {x.shape}")
+
+
+@needs_native
+def test_gelu_keeps_its_digits_in_the_tail_and_its_limits():
+    x = np.concatenate([np.linspace(-12.5, 12.5, 6000), [0.0, -0.0, 1e-30, 40, 1e30, np.inf, np.nan]]).astype("float32")
+    y = np.asarray(jax.jit(lambda x: gelu._values(x, approximate=False)[0])(x))
+    expected = reference.gelu(x.astype("float64"))[0]
+    np.testing.assert_allclose(y, expected, rtol=2e-5, atol=0)
+    sure = np.abs(x) < 5
+    np.testing.assert_allclose(y[sure], expected[sure], rtol=3e-6, atol=1e-9)
+
+
+@needs_native
+def test_attention_of_random_shapes(rng):
+    cases = []
+    for number in range(30):
+        batch, heads, size, value_size = (int(rng.integers(1, n)) for n in (4, 4, 40, 40))
+        queries, keys = (int(rng.integers(1, 200 if number % 8 == 0 else 40)) for _ in range(2))
+        group = int(rng.integers(1, 3))
+        shapes = [(queries, heads * group, size), (keys, heads, size), (keys, heads, value_size),
+                  (queries, heads * group, value_size)]
+        mask = None
+        if number % 2:
+            full = (batch, heads * group, queries, keys)
+            mask = rng.random([n if rng.random() < 0.6 else 1 for n in full]) < 0.7
+        causal = number % 3 == 0
+        cases.append((mask, causal, [rng.normal(size=(batch, *shape)) for shape in shapes]))
+
+    def run(all_arrays):
+        results = []
+        for (mask, causal, _), (q, k, v, dy) in zip(cases, all_arrays):
+            operand = jnp.zeros((0,), bool) if mask is None else jnp.asarray(mask)
+            settings = {"causal": causal, "scale": 0.7}
+            y, stats = attention._states(q, k, v, operand, **settings)
+            results.append((y, *attention._gradients(q, k, v, operand, stats, dy, **settings)))
+        return results
+
+    results = jax.jit(run)([[jnp.asarray(a, "float32") for a in arrays] for _, _, arrays in cases])
+    for (mask, causal, (q, k, v, dy)), actual in zip(cases, results):
+        expected = reference.attention_gradients(q, k, v, dy, mask, causal, 0.7)
+        for name, a, e in zip(("y", "dq", "dk", "dv"), actual, expected, strict=True):
+            scale = max(1, np.abs(e).max())
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=5e-6, err_msg=f"{name} of {q.shape} {k.shape}")
 
 
 @needs_native

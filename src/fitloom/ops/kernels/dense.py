@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fitloom.ops.kernels import platform
+from fitloom.ops.kernels.bias import add_bias
 from fitloom.ops.kernels.derivatives import with_backward
 from fitloom.ops.kernels.native import library
 from fitloom.ops.kernels.primitives import Accelerated
@@ -42,6 +44,50 @@ def dense(
         )
     y = _dense(x, kernel, bias)
     return y if activation is None else activation(y)
+
+
+def einsum_dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None, *, equation: str) -> jax.Array:
+    """Compute `einsum(equation, x, kernel) + bias`, as `dense` where the equation is one of its kind.
+
+    That is where the last axes of x are the first of the kernel and are summed over, such as in
+    'abc,cde->abde'.
+
+    Args:
+        x: Any shape.
+        kernel: Any shape.
+        bias: An array in the shape of the last axes of the result (or one that broadcasts), or None.
+        equation: As in `jnp.einsum`.
+
+    Returns:
+        Array of x's dtype.
+    """
+    inputs, _, result = equation.partition("->")
+    left, right = inputs.split(",")
+    if left.startswith("...") and result.startswith("..."):
+        left, result = left[3:], result[3:]
+    summed = "".join(letter for letter in right if letter not in result)
+    units = right[len(summed) :]
+    shape = kernel.shape[len(summed) :]
+    as_dense = (
+        "." not in left + result
+        and summed
+        and right.startswith(summed)
+        and left.endswith(summed)
+        and result == left[: -len(summed)] + units
+        and len(set(left + units)) == len(left + units)
+        and (bias is None or bias.shape == shape)
+    )
+    if not as_dense:
+        y = jnp.einsum(equation, x, kernel, preferred_element_type=x.dtype)
+        return y if bias is None else add_bias(y, bias)
+    depth = math.prod(kernel.shape[: len(summed)])
+    lead = x.shape[: x.ndim - len(summed)]
+    y = _dense(
+        x.reshape(*lead, depth),
+        kernel.reshape(depth, math.prod(shape)),
+        None if bias is None else bias.reshape(math.prod(shape)),
+    )
+    return y.reshape(*lead, *shape)
 
 
 def _forward(x, kernel, bias):

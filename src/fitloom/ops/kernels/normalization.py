@@ -3,7 +3,7 @@
 
 The sums of x and x * x are taken in one pass over the data (batch normalization 5.6 -> 1.35 ms,
 layer normalization 0.38 -> 0.26 ms forward and backward on two cores), by native code where the
-channels are last. The variance
+channels are last, and layer normalization of rows is native as a whole. The variance
 `mean(x * x) - mean(x)^2` loses all digits where the mean is large against the spread, so x is
 first shifted by one sample of it, which the compiler does for free in the same pass.
 Statistics of float16 and bfloat16 are float32.
@@ -18,9 +18,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fitloom.ops.kernels import platform
 from fitloom.ops.kernels.derivatives import with_backward
 from fitloom.ops.kernels.native import library
 from fitloom.ops.kernels.primitives import Accelerated
+
+
+# Smaller arrays are normalized in less time than a call of foreign code takes.
+_LEAST_SIZE = 1 << 12
 
 
 def batch_norm_training(
@@ -261,7 +266,68 @@ def _over_samples(parameter, axes, ndim):
     return jnp.expand_dims(parameter, tuple(i for i in range(ndim) if i not in axes))
 
 
+def _native_takes_rows(x, *parameters, axes):
+    """The native layer normalization is for float32 rows: the normalized axes are the last ones."""
+    rows = axes == tuple(range(axes[0], x.ndim)) and x.size >= _LEAST_SIZE and platform.native_enabled()
+    return rows and x.dtype == jnp.float32 and all(p is None or p.dtype == x.dtype for p in parameters)
+
+
+def _rows_reference(x, gamma, beta, *, epsilon):
+    """Normalize the rows of a matrix; gamma and beta may be empty. Return y, and mean and 1 / deviation of each row."""
+    present = (None if p.shape[0] != x.shape[1] else p for p in (gamma, beta))
+    y, (_, mean, r, *_) = _layer_norm_plain(x, *present, axes=(1,), epsilon=epsilon)
+    return y, jnp.concatenate([mean, r], axis=1)
+
+
+def _rows_native(x, gamma, beta, *, epsilon):
+    results = (jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((x.shape[0], 2), x.dtype))
+    return library.call("layer_norm", results, x, gamma, beta, epsilon=epsilon)
+
+
+def _rows_gradient_reference(x, gamma, moments, dy):
+    gamma = None if gamma.shape[0] != x.shape[1] else gamma
+    residuals = (x, moments[:, :1], moments[:, 1:], gamma, None)
+    dx, dgamma, _ = _layer_norm_gradients(residuals, dy, axes=(1,))
+    h = (x - moments[:, :1]) * moments[:, 1:]
+    return dx, jnp.sum(dy * h, axis=0) if dgamma is None else dgamma, jnp.sum(dy, axis=0)
+
+
+def _rows_gradient_native(x, gamma, moments, dy):
+    row = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+    results = (jax.ShapeDtypeStruct(x.shape, x.dtype), row, row)
+    return library.call("layer_norm_gradient", results, x, gamma, moments, dy)
+
+
+_rows = Accelerated("layer_norm", _rows_reference, _rows_native)
+_rows_gradient = Accelerated("layer_norm_gradient", _rows_gradient_reference, _rows_gradient_native)
+
+
+def _as_row(parameter, x, n):
+    return jnp.zeros((0,), x.dtype) if parameter is None else parameter.reshape(n)
+
+
 def _layer_norm_forward(x, gamma, beta, *, axes, epsilon):
+    if not _native_takes_rows(x, gamma, beta, axes=axes):
+        return _layer_norm_plain(x, gamma, beta, axes=axes, epsilon=epsilon)
+    n = _size(x, axes)
+    y, moments = _rows(x.reshape(-1, n), _as_row(gamma, x, n), _as_row(beta, x, n), epsilon=epsilon)
+    return y.reshape(x.shape), (x, moments, gamma, beta)
+
+
+def _layer_norm_backward(residuals, dy, *, axes, epsilon):
+    if len(residuals) == 5:
+        return _layer_norm_gradients(residuals, dy, axes=axes)
+    x, moments, gamma, beta = residuals
+    n = _size(x, axes)
+    dx, dgamma, dbeta = _rows_gradient(x.reshape(-1, n), _as_row(gamma, x, n), moments, dy.reshape(-1, n))
+    return (
+        dx.reshape(x.shape),
+        None if gamma is None else dgamma.reshape(gamma.shape),
+        None if beta is None else dbeta.reshape(beta.shape),
+    )
+
+
+def _layer_norm_plain(x, gamma, beta, *, axes, epsilon):
     dtype = _statistics_dtype(x)
     mean, var = _moments(x, axes)
     r = lax.rsqrt(var + epsilon)
@@ -273,7 +339,7 @@ def _layer_norm_forward(x, gamma, beta, *, axes, epsilon):
     return y.astype(x.dtype), (x, mean, r, gamma, beta)
 
 
-def _layer_norm_backward(residuals, dy, *, axes, epsilon):
+def _layer_norm_gradients(residuals, dy, *, axes):
     # With h = (x - mean) * r and t = dy * gamma: dx = r * (t - mean(t) - h * mean(t * h)).
     x, mean, r, gamma, beta = residuals
     dtype = _statistics_dtype(x)

@@ -45,6 +45,7 @@ class Accelerated:
         ad.primitive_jvps[primitive] = self._jvp
         batching.primitive_batchers[primitive] = self._batch
         platform.register_lowering(primitive, reference, native)
+        self._shapes = functools.lru_cache(maxsize=4096)(self._shapes_of)
 
     def __call__(self, *operands: jax.Array, **static: Any) -> list[jax.Array]:
         """Run the native version if the program being traced may, else the reference."""
@@ -56,11 +57,14 @@ class Accelerated:
         return jax.jit(lambda *o: self._primitive.bind(*o, **dict(items)))
 
     def _abstract(self, *operands, **static):
-        shapes = jax.eval_shape(
-            functools.partial(self._reference, **static),
-            *(jax.ShapeDtypeStruct(o.shape, o.dtype) for o in operands),
-        )
-        return [jax.core.ShapedArray(s.shape, s.dtype) for s in shapes]
+        shapes = self._shapes(tuple((o.shape, o.dtype) for o in operands), tuple(sorted(static.items())))
+        return [jax.core.ShapedArray(shape, dtype) for shape, dtype in shapes]
+
+    def _shapes_of(self, operands, items):
+        """Trace the reference for the shapes of its results: milliseconds, and every layer asks again."""
+        reference = functools.partial(self._reference, **dict(items))
+        results = jax.eval_shape(reference, *(jax.ShapeDtypeStruct(*operand) for operand in operands))
+        return [(result.shape, result.dtype) for result in results]
 
     def _jvp(self, primals, tangents, /, **static):
         outputs = self._primitive.bind(*primals, **static)

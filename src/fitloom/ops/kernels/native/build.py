@@ -20,7 +20,10 @@ import tempfile
 
 LIBRARY = "libfitloom_kernels.so"
 _HERE = pathlib.Path(__file__).resolve().parent
-_HANDLERS = ("runtime.cc", "convolution.cc", "winograd.cc", "recurrent.cc", "normalization.cc", "pictures.cc")
+_HANDLERS = (
+    "runtime.cc", "convolution.cc", "winograd.cc", "recurrent.cc", "normalization.cc", "elementwise.cc",
+    "attention.cc", "pictures.cc",
+)
 
 # Name, floats in a vector, number of vector registers, compiler flags.
 _AVX512 = "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma"

@@ -41,6 +41,35 @@ constexpr int most_rows(int vectors) {
                                  : (vectors == 2 ? 6 : 10);
 }
 
+// Write the square of kLanes vectors at `from`, its rows `row` floats apart, with rows and columns exchanged.
+INLINE void transpose_square(const float* from, ptrdiff_t row, float* to, ptrdiff_t to_row) {
+#if defined(__clang__)
+  for (int i = 0; i < kLanes; i++)
+    for (int j = 0; j < kLanes; j++) to[j * to_row + i] = from[i * row + j];
+#else
+  Vector v[kLanes];
+  for (int i = 0; i < kLanes; i++) v[i] = load(from + i * row);
+  // Exchange the off-diagonal squares of size n inside squares of size 2 n, for every n.
+#pragma GCC unroll 8
+  for (int n = 1; n < kLanes; n *= 2) {
+    Mask upper, lower;
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; j++) {
+      upper[j] = j & n ? kLanes + j - n : j;
+      lower[j] = j & n ? kLanes + j : j + n;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++) {
+      if (i & n) continue;
+      const Vector a = v[i], b = v[i + n];
+      v[i] = __builtin_shuffle(a, b, upper);
+      v[i + n] = __builtin_shuffle(a, b, lower);
+    }
+  }
+  for (int j = 0; j < kLanes; j++) store(to + j * to_row, v[j]);
+#endif
+}
+
 void pack(const float* source, ptrdiff_t row_stride, ptrdiff_t column_stride, int64_t rows,
           int64_t columns, float* out) {
   const int64_t width = round_up(columns);
@@ -54,7 +83,16 @@ void pack(const float* source, ptrdiff_t row_stride, ptrdiff_t column_stride, in
     }
     return;
   }
-  for (int64_t j = 0; j < columns; j++)
+  int64_t first = 0;
+  if (row_stride == 1)
+    for (; first + kLanes <= columns; first += kLanes) {
+      int64_t k = 0;
+      for (; k + kLanes <= rows; k += kLanes)
+        transpose_square(source + first * column_stride + k, column_stride, out + k * width + first, width);
+      for (; k < rows; k++)
+        for (int64_t j = first; j < first + kLanes; j++) out[k * width + j] = source[k + j * column_stride];
+    }
+  for (int64_t j = first; j < columns; j++)
     for (int64_t k = 0; k < rows; k++)
       out[k * width + j] = source[k * row_stride + j * column_stride];
   for (int64_t j = columns; j < width; j++)
@@ -137,9 +175,11 @@ void product_panel(const Product& t, const float* b, int64_t column, int64_t tai
 
 // Sums of all lanes, and of a product with few columns: see `Product::narrow`.
 INLINE float total(Vector v) {
-  float sum = 0;
-  for (int j = 0; j < kLanes; j++) sum += v[j];
-  return sum;
+  float sum[kLanes];
+  store(sum, v);
+  for (int n = kLanes / 2; n > 0; n /= 2)
+    for (int j = 0; j < n; j++) sum[j] += sum[j + n];
+  return sum[0];
 }
 
 template <int ROWS, int COLUMNS>
@@ -431,6 +471,26 @@ void depthwise_outer(const DepthwiseOuter& t) {
     }
 }
 
+// ---- exponentials ----
+
+INLINE Vector bits(Mask m) { return (Vector)m; }
+
+// e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by an own fit of degree 6 (relative error 4e-9), and n
+// added to the exponent. Results that would be denormal are 0. NaN stays NaN.
+INLINE Vector exp_negative(Vector x) {
+  const Vector round = splat(12582912.0f);  // 1.5 * 2^23: adding it leaves n in the lowest bits
+  const Vector shifted = x * 1.4426950408889634f + round, n = shifted - round;
+  const Vector r = (x - n * 0.693145751953125f) - n * 1.428606765e-06f;
+  Vector p = r * 0.0013812994584441185f + 0.008369390852749348f;
+  p = p * r + 0.04166845604777336f;
+  p = p * r + 0.16666515171527863f;
+  p = p * r + 0.4999999403953552f;
+  p = p * (r * r) + r + 1.0f;
+  const Vector power = bits((Mask)p + ((Mask)shifted << 23));
+  const Vector finite = x < splat(-87.0f) ? Vector{} : power;
+  return x != x ? x : finite;
+}
+
 // ---- recurrent cells ----
 
 // tanh as x P(x^2) / Q(x^2): an own fit of degrees 4 and 4 on [-9, 9], beyond which tanh is 1 in
@@ -459,11 +519,17 @@ INLINE Vector sigmoid(Vector x) { return tanh(x * 0.5f) * 0.5f + 0.5f; }
 struct Whole {
   INLINE Vector load(const float* p) const { return fitloom::load(p); }
   INLINE void store(float* p, Vector v) const { fitloom::store(p, v); }
+  INLINE Vector only(Vector v) const { return v; }
 };
 struct Rest {
   int64_t n;
   INLINE Vector load(const float* p) const { return load_first(p, n); }
   INLINE void store(float* p, Vector v) const { store_first(p, v, n); }
+  // The lanes that count; the others become zero.
+  INLINE Vector only(Vector v) const {
+    for (int64_t j = n; j < kLanes; j++) v[j] = 0;
+    return v;
+  }
 };
 
 // Calls body(access, u) for the vector that begins at each u.
@@ -581,6 +647,165 @@ void channel_products(int64_t rows, int64_t channels, const float* a, const floa
   EACH_VECTOR(channels) {
     channel_sums<true>(access, rows, channels, a + u, center + u, b + u, first + u, second + u);
   });
+}
+
+void column_sum(int64_t rows, int64_t channels, const float* a, float* sum) {
+  constexpr int kTogether = 4;  // vectors side by side: whole cache lines, and sums that do not wait for each other
+  int64_t u = 0;
+  for (; u + kTogether * kLanes <= channels; u += kTogether * kLanes) {
+    Vector total[kTogether];
+    for (int i = 0; i < kTogether; i++) total[i] = Vector{};
+    for (int64_t row = 0; row < rows; row++)
+      for (int i = 0; i < kTogether; i++) total[i] += load(a + row * channels + u + i * kLanes);
+    for (int i = 0; i < kTogether; i++) store(sum + u + i * kLanes, total[i]);
+  }
+  each_vector(channels - u, [&](const auto access, const int64_t v) __attribute__((always_inline)) {
+    Vector one = {}, two = {};
+    const float* from = a + u + v;
+    int64_t row = 0;
+    for (; row + 2 <= rows; row += 2) {
+      one += access.load(from + row * channels);
+      two += access.load(from + (row + 1) * channels);
+    }
+    if (row < rows) one += access.load(from + row * channels);
+    access.store(sum + u + v, one + two);
+  });
+}
+
+// ---- GELU ----
+
+// Phi(x), the normal distribution function, and exp(-x^2 / 2). With u = |x| and t = 1 / (1 + 0.35 u),
+// exp(u^2 / 2) Phi(-u) is a polynomial in t (an own fit, relative error 3e-8, in float32 arithmetic 3e-7), so that
+// the tail keeps its digits.
+INLINE void normal(Vector x, Vector* distribution, Vector* bell) {
+  const Vector u = x < 0.0f ? -x : x;
+  const Vector t = 1.0f / (u * 0.35f + 1.0f);
+  Vector p = t * -0.029164310544729233f + 0.14406265318393707f;
+  p = p * t + -0.25590550899505615f;
+  p = p * t + 0.15939676761627197f;
+  p = p * t + -0.023266181349754333f;
+  p = p * t + 0.10557563602924347f;
+  p = p * t + 0.11981533467769623f;
+  p = p * t + 0.13986435532569885f;
+  p = p * t + 0.13962125778198242f;
+  *bell = exp_negative(x * x * -0.5f);
+  const Vector tail = p * t * *bell;
+  *distribution = x > 0.0f ? 1.0f - tail : tail;
+}
+
+// tanh(sqrt(2 / pi) * (x + 0.044715 x^3)) and the derivative of its argument.
+INLINE Vector gelu_tanh(Vector x, Vector* slope) {
+  const Vector square = x * x * 0.044715f;
+  *slope = (square * 3.0f + 1.0f) * 0.7978845608028654f;
+  return tanh(x * (square + 1.0f) * 0.7978845608028654f);
+}
+
+void gelu(int64_t count, bool approximate, const float* x, float* y) {
+  EACH_VECTOR(count) {
+    const Vector v = access.load(x + u);
+    Vector distribution, other;
+    if (approximate) {
+      distribution = gelu_tanh(v, &other) * 0.5f + 0.5f;
+    } else {
+      normal(v, &distribution, &other);
+    }
+    access.store(y + u, v * distribution);
+  });
+}
+
+void gelu_gradient(int64_t count, bool approximate, const float* x, const float* dy, float* dx) {
+  EACH_VECTOR(count) {
+    const Vector v = access.load(x + u);
+    Vector distribution, density;
+    if (approximate) {
+      Vector slope;
+      const Vector t = gelu_tanh(v, &slope);
+      distribution = t * 0.5f + 0.5f;
+      density = (1.0f - t * t) * slope * 0.5f;
+    } else {
+      Vector bell;
+      normal(v, &distribution, &bell);
+      density = bell * 0.3989422804014327f;
+    }
+    access.store(dx + u, access.load(dy + u) * (distribution + v * density));
+  });
+}
+
+// ---- rows ----
+
+void layer_norm(int64_t n, float epsilon, const float* x, const float* gamma, const float* beta, float* y,
+                float* moments) {
+  Vector sums = {};
+  EACH_VECTOR(n) { sums += access.load(x + u); });
+  const float mean = total(sums) / static_cast<float>(n);
+  Vector squares = {};
+  EACH_VECTOR(n) {
+    const Vector deviation = access.only(access.load(x + u) - mean);
+    squares += deviation * deviation;
+  });
+  const float r = 1.0f / __builtin_sqrtf(total(squares) / static_cast<float>(n) + epsilon);
+  EACH_VECTOR(n) {
+    Vector h = (access.load(x + u) - mean) * r;
+    if (gamma) h *= access.load(gamma + u);
+    if (beta) h += access.load(beta + u);
+    access.store(y + u, h);
+  });
+  moments[0] = mean;
+  moments[1] = r;
+}
+
+void layer_norm_gradient(int64_t n, const float* x, const float* gamma, const float* moments, const float* dy,
+                         float* dx, float* dgamma, float* dbeta) {
+  // With h = (x - mean) * r and t = dy * gamma: dx = r * (t - mean(t) - h * mean(t * h)).
+  const float mean = moments[0], r = moments[1];
+  Vector sums = {}, products = {};
+  EACH_VECTOR(n) {
+    const Vector h = (access.load(x + u) - mean) * r, d = access.load(dy + u);
+    access.store(dgamma + u, access.load(dgamma + u) + d * h);
+    access.store(dbeta + u, access.load(dbeta + u) + d);
+    const Vector t = gamma ? d * access.load(gamma + u) : d;
+    sums += t;
+    products += t * h;
+  });
+  const float mean_t = total(sums) / static_cast<float>(n), mean_th = total(products) / static_cast<float>(n);
+  EACH_VECTOR(n) {
+    const Vector h = (access.load(x + u) - mean) * r, d = access.load(dy + u);
+    const Vector t = gamma ? d * access.load(gamma + u) : d;
+    access.store(dx + u, (t - mean_t - h * mean_th) * r);
+  });
+}
+
+void softmax(int64_t n, float* s, float* stats) {
+  Vector most = load(s);
+  for (int64_t u = kLanes; u < n; u += kLanes) {
+    const Vector v = load(s + u);
+    most = v > most ? v : most;
+  }
+  float largest = most[0];
+  for (int j = 1; j < kLanes; j++) largest = most[j] > largest ? most[j] : largest;
+  Vector sums = {};
+  for (int64_t u = 0; u < n; u += kLanes) {
+    const Vector e = exp_negative(load(s + u) - largest);
+    sums += e;
+    store(s + u, e);
+  }
+  stats[0] = largest;
+  stats[1] = 1.0f / total(sums);
+}
+
+void softmax_again(int64_t n, float* s, const float* stats) {
+  for (int64_t u = 0; u < n; u += kLanes) store(s + u, exp_negative(load(s + u) - stats[0]) * stats[1]);
+}
+
+void softmax_gradient(int64_t n, float scale, const float* p, float* dp) {
+  Vector sums = {};
+  for (int64_t u = 0; u < n; u += kLanes) sums += load(p + u) * load(dp + u);
+  const float mean = total(sums);
+  for (int64_t u = 0; u < n; u += kLanes) store(dp + u, load(p + u) * (load(dp + u) - mean) * scale);
+}
+
+void scale(int64_t count, float factor, float* a) {
+  EACH_VECTOR(count) { access.store(a + u, access.load(a + u) * factor); });
 }
 
 // ---- Winograd transforms: of columns first, then of rows ----
@@ -741,6 +966,15 @@ const InnerLoops table = {
     add,
     channel_moments,
     channel_products,
+    column_sum,
+    gelu,
+    gelu_gradient,
+    layer_norm,
+    layer_norm_gradient,
+    softmax,
+    softmax_again,
+    softmax_gradient,
+    scale,
     winograd_kernel,
     winograd_kernel_gradient,
     winograd_input,

@@ -126,6 +126,30 @@ struct InnerLoops {
   void (*channel_products)(int64_t rows, int64_t channels, const float* a, const float* center,
                            const float* b, float* first, float* second);
 
+  // sum[j] = sum over rows of a[j].
+  void (*column_sum)(int64_t rows, int64_t channels, const float* a, float* sum);
+
+  // y = x Phi(x) with the normal distribution function Phi, or its tanh form; dx = dy times its derivative.
+  void (*gelu)(int64_t n, bool approximate, const float* x, float* y);
+  void (*gelu_gradient)(int64_t n, bool approximate, const float* x, const float* dy, float* dx);
+
+  // y = (x - mean) * r * gamma + beta for one row; gamma and beta may be nullptr. Returns mean and r in
+  // moments[0] and moments[1].
+  void (*layer_norm)(int64_t n, float epsilon, const float* x, const float* gamma, const float* beta, float* y,
+                     float* moments);
+  // dx for one row; adds its part to dgamma and dbeta. gamma may be nullptr.
+  void (*layer_norm_gradient)(int64_t n, const float* x, const float* gamma, const float* moments,
+                              const float* dy, float* dx, float* dgamma, float* dbeta);
+
+  // s = exp(s - largest); n is a multiple of the lanes. Returns the largest and 1 / sum in stats[0], stats[1].
+  void (*softmax)(int64_t n, float* s, float* stats);
+  // The same for known stats, times 1 / sum.
+  void (*softmax_again)(int64_t n, float* s, const float* stats);
+  // dp = scale * p * (dp - sum(p * dp))
+  void (*softmax_gradient)(int64_t n, float scale, const float* p, float* dp);
+  // a = factor * a
+  void (*scale)(int64_t n, float factor, float* a);
+
   // G g G^T for n kernels at once: place p of the kernels begins at w + p * n, point p at
   // points + p * n.
   void (*winograd_kernel)(int64_t n, const float* w, float* points);

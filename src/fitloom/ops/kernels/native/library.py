@@ -30,6 +30,13 @@ _TARGETS = (
     "recurrent_gradient",
     "channel_moments",
     "channel_products",
+    "column_sum",
+    "gelu",
+    "gelu_gradient",
+    "layer_norm",
+    "layer_norm_gradient",
+    "attention",
+    "attention_gradient",
 )
 
 
@@ -54,8 +61,8 @@ def host_function(name: str, *types: Any) -> Any:
 def instruction_set() -> str:
     """Name the instruction set of the kernels that will run: 'avx512', 'avx2' or 'neon'.
 
-    '' means that everything runs on XLA alone: the library was not built, this processor is too
-    old for it, or `FITLOOM_NATIVE=0` is set in the environment. The library is loaded and its
+    '' means that everything runs on XLA alone: the library was not built or is older than this file, this
+    processor is too old for it, or `FITLOOM_NATIVE=0` is set in the environment. The library is loaded and its
     functions are registered with XLA at the first call; no XLA backend is started.
     """
     library = _opened()
@@ -63,6 +70,8 @@ def instruction_set() -> str:
         return ""
     library.fitloom_instruction_set.restype = ctypes.c_char_p
     name = library.fitloom_instruction_set().decode()
+    if not all(hasattr(library, f"fitloom_{target}") for target in _TARGETS):
+        return ""  # built from older sources
     if name:
         for target in _TARGETS:
             handler = jax.ffi.pycapsule(getattr(library, f"fitloom_{target}"))
@@ -70,14 +79,17 @@ def instruction_set() -> str:
     return name
 
 
-def call(target: str, results: Any, *arguments: jax.Array, **attributes: int | Sequence[int]) -> Any:
+def call(target: str, results: Any, *arguments: jax.Array, **attributes: int | float | Sequence[int]) -> Any:
     """Call a native function from a function that is being traced for the CPU.
 
     Args:
         target: Its name, without the library's prefix.
         results: Shape and dtype of the result (`jax.ShapeDtypeStruct`), or a tuple of them.
         *arguments: Arrays.
-        **attributes: Integers and tuples of integers.
+        **attributes: Numbers and tuples of integers.
     """
-    integers = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
-    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **integers)
+    numbers = {
+        name: np.float32(value) if isinstance(value, float) else np.asarray(value, np.int64)[()]
+        for name, value in attributes.items()
+    }
+    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **numbers)
