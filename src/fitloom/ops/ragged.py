@@ -89,6 +89,19 @@ class RaggedTensor:
         mask = np.arange(columns) < lengths[:, None]
         return cls.from_row_lengths(indexing.boolean_mask(array, mask), lengths).with_row_splits_dtype(row_splits_dtype)
 
+    @classmethod
+    def from_sparse(cls, st_input, name=None, row_splits_dtype=dtypes.int64):
+        """Return the rows of a sparse matrix whose values fill each row from its first column on."""
+        places = np.asarray(st_input.indices)
+        if places.shape[1] != 2:
+            raise ValueError(f"from_sparse expected a sparse tensor of 2 axes, but received {places.shape[1]}.")
+        order = np.lexsort(places.T[::-1])
+        rows, columns = places[order].T
+        lengths = np.bincount(rows, minlength=int(tuple(st_input.shape)[0]))
+        if (columns != np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]).any():
+            raise ValueError("SparseTensor is not right-ragged: the values of a row must fill its first columns.")
+        return cls.from_row_lengths(indexing.gather(st_input.values, order), lengths)
+
     # -- what it is
 
     dtype = property(lambda self: self.values.dtype)
@@ -123,8 +136,24 @@ class RaggedTensor:
         return RaggedTensor(inner, self._splits.astype(dtypes.numpy_dtype(dtype)))
 
     def row_lengths(self, axis=1, name=None):
-        """Return the length of each row."""
-        return engine.Tensor(np.diff(self._splits))
+        """Return the length of each row of a ragged axis; for axes after the first in rows themselves."""
+        if axis == 0:
+            return self.nrows()
+        if axis in (1, 1 - len(self.shape)):
+            return engine.Tensor(np.diff(self._splits))
+        if not isinstance(self.values, RaggedTensor):
+            raise ValueError(f"row_lengths expected a ragged axis, but axis {axis} of shape {self.shape} is not one.")
+        return self.with_values(self.values.row_lengths(axis - 1 if axis > 0 else axis))
+
+    def nested_row_lengths(self, name=None):
+        """Return the lengths of the rows of each ragged axis, outermost first."""
+        inner = self.values.nested_row_lengths() if isinstance(self.values, RaggedTensor) else ()
+        return (RaggedTensor.row_lengths(self), *inner)
+
+    def nested_value_rowids(self, name=None):
+        """Return the row of each value, for each ragged axis, outermost first."""
+        inner = self.values.nested_value_rowids() if isinstance(self.values, RaggedTensor) else ()
+        return (self.value_rowids(), *inner)
 
     def row_starts(self, name=None):
         """Return where each row begins in the values."""
@@ -171,6 +200,11 @@ class RaggedTensor:
 
     def to_tensor(self, default_value=None, name=None, shape=None):
         """Return a dense tensor, short rows filled with `default_value` (0, or empty text)."""
+        rows = None if shape is None else tuple(shape)[0]
+        if rows is not None and rows != len(self):
+            kept = np.minimum(np.arange(rows + 1), len(self))
+            same = RaggedTensor(self.values, self._splits[kept])
+            return same.to_tensor(default_value, shape=(None, *tuple(shape)[1:]))
         values = self.values.to_tensor(default_value) if isinstance(self.values, RaggedTensor) else self.values
         lengths = np.diff(self._splits)
         width = int(lengths.max(initial=0))
@@ -336,6 +370,7 @@ def concat_rows(rows, like):
 def constant(pylist, dtype=None, ragged_rank=None, inner_shape=None, name=None, row_splits_dtype=dtypes.int64):
     """Return the ragged tensor of nested lists."""
     depth = _depth(pylist)
+    _refuse_mixed(pylist, depth)
     if depth == 0:
         return engine.convert_to_tensor(pylist, dtype=dtype)
     if depth == 1:
@@ -349,6 +384,18 @@ def constant(pylist, dtype=None, ragged_rank=None, inner_shape=None, name=None, 
         values = constant(flat, dtype, None if ragged_rank is None else ragged_rank - 1,
                           row_splits_dtype=row_splits_dtype)
     return RaggedTensor.from_row_lengths(values, lengths)
+
+
+def _refuse_mixed(pylist, depth):
+    """Raise for numbers at different depths, and for text beside numbers."""
+    level = [pylist]
+    for _ in builtins.range(depth):
+        if any(not isinstance(item, (list, tuple, np.ndarray)) for item in level):
+            raise ValueError("ragged.constant expected all values at one depth of nesting, but some lie at "
+                             f"different depths of {pylist!r:.100}.")
+        level = [inner for item in level for inner in item]
+    if len({isinstance(item, (str, bytes)) for item in level}) > 1:
+        raise ValueError(f"ragged.constant cannot hold text and numbers: {pylist!r:.100}.")
 
 
 def _depth(value):
