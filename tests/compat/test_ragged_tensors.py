@@ -29,3 +29,20 @@ def test_dense_form_of_another_size():
 def test_mixed_values_are_refused(values):
     with pytest.raises(ValueError, match="ragged.constant"):
         tf.ragged.constant(values)
+
+
+def test_tile_and_reverse():
+    ragged = tf.ragged.constant([[3, 1], [], [2]])
+    assert tf.tile(ragged, [1, 2]).to_list() == [[3, 1, 3, 1], [], [2, 2]]
+    assert tf.tile(ragged, [2, 1]).to_list() == [[3, 1], [], [2], [3, 1], [], [2]]
+    assert tf.reverse(ragged, [1]).to_list() == [[1, 3], [], [2]]
+    assert tf.concat([ragged, tf.reverse(ragged, [0])], 0).to_list() == [[3, 1], [], [2], [2], [], [3, 1]]
+
+
+def test_as_argument_of_a_function():
+    @tf.function
+    def palindrome(x):
+        return tf.concat([x, tf.reverse(x, [1])], 1)
+
+    assert palindrome(tf.ragged.constant([[1, 2], [3]])).to_list() == [[1, 2, 2, 1], [3, 3]]
+    assert palindrome(tf.constant([[1, 2]])).numpy().tolist() == [[1, 2, 2, 1]]

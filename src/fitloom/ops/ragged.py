@@ -273,6 +273,28 @@ class RaggedTensor:
         rows = list(self)
         return stack([rows[int(i)] for i in positions])
 
+    def _arranged(self, rows, arrange):
+        """Return the ragged tensor of `rows` in that order, each with the positions of its values arranged anew."""
+        if isinstance(self.values, RaggedTensor):
+            raise NotImplementedError("tile and reverse take ragged tensors of one ragged axis. Use to_tensor().")
+        parts = [arrange(np.arange(self._splits[row], self._splits[row + 1])) for row in rows]
+        places = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return RaggedTensor.from_row_lengths(indexing.gather(self.values, places), [len(part) for part in parts])
+
+    def tiled(self, multiples):
+        """Return the rows repeated multiples[0] times, and each row's values multiples[1] times."""
+        if any(count != 1 for count in multiples[2:]):
+            raise NotImplementedError("tile repeats the rows of a ragged tensor and their values, no inner axis.")
+        return self._arranged(np.tile(np.arange(len(self)), multiples[0]), lambda part: np.tile(part, multiples[1]))
+
+    def reversed_along(self, axes):
+        """Return the rows (axis 0) or the values of each row (axis 1) in reverse order."""
+        axes = {axis % len(self.shape) for axis in axes}
+        if axes - {0, 1}:
+            raise NotImplementedError("reverse takes axes 0 and 1 of a ragged tensor.")
+        rows = np.arange(len(self))
+        return self._arranged(rows[::-1] if 0 in axes else rows, lambda part: part[::-1] if 1 in axes else part)
+
     def join(self, values, axis):
         """Return `values`, this tensor among them, joined along axis 0 or 1."""
         return joined_rows(values, axis)

@@ -268,6 +268,8 @@ def _tile(x, *, multiples):
 
 def tile(input, multiples, name=None):
     """Repeat the whole tensor multiples[i] times along axis i."""
+    if hasattr(input, "tiled"):
+        return input.tiled(static_ints(multiples))
     return _tile(input, multiples=static_ints(multiples))
 
 
@@ -322,6 +324,8 @@ def _reverse(x, *, axis):
 def reverse(tensor, axis, name=None):
     """Reverse the order along the axes in `axis`."""
     axis = static_axis(axis)
+    if hasattr(tensor, "reversed_along"):
+        return tensor.reversed_along(axis if isinstance(axis, builtins.tuple) else (axis,))
     return tensor if axis == () else _reverse(tensor, axis=axis)
 
 

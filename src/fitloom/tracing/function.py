@@ -101,7 +101,7 @@ class Function:
             return self._run_on_host(args, kwargs)
         block, tensors = self._specialise(args, kwargs)
         if not context.CONTEXT.trace.inline:
-            if any(t.aval.dtype.hasobject for t in tensors):         # text lives on the host: nothing to compile
+            if block.on_host or any(t.aval.dtype.hasobject for t in tensors):        # text: nothing to compile
                 return self._run_on_host(args, kwargs)
             try:
                 if Function.watch is not None:
@@ -176,6 +176,7 @@ class Function:
             return _numbers_to_tensors(self._call_python(args, kwargs))
         block = _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
         block.outline, block.values = outline, values              # for saved_model.save
+        block.on_host = any(hasattr(value, "with_flat_values") for value in values)     # ragged rows live on the host
         return block
 
     def _apply_signature(self, args, kwargs):
