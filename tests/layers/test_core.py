@@ -124,6 +124,20 @@ def test_arguments_of_keras_2_are_understood():
     assert layers.Embedding(3, 2, input_length=4).output_dim == 2
 
 
+@pytest.mark.parametrize("make", [
+    layers.ReLU, layers.Activation, layers.Identity, layers.Masking, layers.MaxPooling2D, layers.UnitNormalization,
+    layers.GlobalAveragePooling1D, lambda: layers.Dropout(0.5), lambda: layers.GaussianNoise(0.5)])
+def test_layers_without_weights_are_built_once_they_are_made(make):
+    layer = make() if make is not layers.Activation else make("relu")
+    assert layer.built and layer.path == layer.name
+
+    class WithWeights(type(layer)):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=())
+
+    assert not WithWeights(**{k: v for k, v in layer.get_config().items() if k != "name"}).built
+
+
 def test_reshape_checks_sizes():
     with pytest.raises(ValueError, match="must be unchanged"):
         layers.Reshape((4, 4))(tf.ones((2, 3, 5)))

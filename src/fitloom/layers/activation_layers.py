@@ -8,6 +8,8 @@ from fitloom.layers.input_spec import InputSpec
 class _Elementwise(BuiltinLayer):
     """Base of layers that compute element by element: shapes and masks stay."""
 
+    _built_when_made = True
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True

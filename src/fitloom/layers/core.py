@@ -193,6 +193,8 @@ class EinsumDense(BuiltinLayer):
 class Identity(BuiltinLayer):
     """Return the inputs unchanged."""
 
+    _built_when_made = True
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -277,6 +279,8 @@ class Lambda(BuiltinLayer):
 
 class Masking(BuiltinLayer):
     """Mask the timesteps in which every feature equals `mask_value`; masked values become 0."""
+
+    _built_when_made = True
 
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)

@@ -73,6 +73,7 @@ class Layer(LayerCalls):
     _tracked_as = "layers"
     _own_class = True     # defined in this package; set for each subclass
     per_example = False   # built-in layers: whether each output row depends on its input row only
+    _built_when_made = False   # built-in layers without weights and layers inside
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -109,6 +110,8 @@ class Layer(LayerCalls):
             _supports_masking=not is_default(self.compute_mask), _makes_masks=not is_default(self.compute_mask),
             _call_context_args=frozenset(("training",)),
             _convert_input_args=True, _allow_non_tensor_positional_args=False, _super_called=True)
+        if self._built_when_made:
+            self._build_at_init()
 
     def _check_super_called(self):
         if "_super_called" not in self.__dict__:
@@ -123,7 +126,7 @@ class Layer(LayerCalls):
             if "_tracked_ids" not in state:
                 tracking.start(self)
             value = tracking.track(self, value)
-        if self._own_class and name[0] != "_" and state.get("built"):
+        if self._own_class and name[0] != "_" and state.get("built") and state.get("_called"):
             STRUCTURE.changed(self)
         super().__setattr__(name, value)
         if completion.USED:
@@ -156,7 +159,7 @@ class Layer(LayerCalls):
     @property
     def path(self):
         """The names of the enclosing layers and its own, joined by '/'; None before it is built."""
-        return self._path
+        return self._path or (self.name if self.built else None)
 
     @property
     def dtype_policy(self):
@@ -222,10 +225,9 @@ class Layer(LayerCalls):
         self._lock_state()
 
     def _build_at_init(self):
-        """Mark a layer without a `build` of its own as built, at the end of its constructor."""
+        """Mark a layer without a `build` of its own as built, in its constructor."""
         if is_default(self.build):
-            self.built = True
-            self._lock_state()
+            self.__dict__["built"] = True
 
     def _own_path(self):
         with self._name_scope():

@@ -220,6 +220,8 @@ class GroupNormalization(_Normalization):
 class UnitNormalization(BuiltinLayer):
     """Scale each sample to Euclidean norm 1 over `axis`."""
 
+    _built_when_made = True
+
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(axis, int) and not (

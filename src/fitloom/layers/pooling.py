@@ -10,6 +10,7 @@ from fitloom.ops import layer_kernels as kernels
 class _Pooling(BuiltinLayer):
     """Base of pooling over windows."""
 
+    _built_when_made = True
     ndim = 1
     pool = None
 
@@ -25,6 +26,7 @@ class _Pooling(BuiltinLayer):
 
     def call(self, inputs):
         """Return the pooled inputs."""
+        self.compute_output_shape(tuple(inputs.shape))   # refuses a window that is larger than the inputs
         return getattr(kernels, self.pool)(
             inputs, window=self.pool_size, strides=self.strides, padding=self.padding, data_format=self.data_format)
 
@@ -100,6 +102,7 @@ class AveragePooling3D(_Pooling):
 class _GlobalPooling(BuiltinLayer):
     """Base of pooling over all spatial axes."""
 
+    _built_when_made = True
     ndim = 1
 
     def __init__(self, data_format=None, keepdims=False, **kwargs):
@@ -183,6 +186,7 @@ class GlobalAveragePooling3D(_GlobalAveragePooling):
 class _AdaptivePooling(BuiltinLayer):
     """Base of pooling to a fixed output size: window i covers [floor(i n / m), ceil((i + 1) n / m))."""
 
+    _built_when_made = True
     ndim = 1
 
     def __init__(self, output_size, data_format=None, **kwargs):

@@ -13,6 +13,8 @@ from fitloom.ops.seed_generator import SeedGenerator
 class _Random(BuiltinLayer):
     """Base of layers that draw random numbers in training; shapes and masks stay."""
 
+    _built_when_made = True
+
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
@@ -175,6 +177,8 @@ class AlphaDropout(Dropout):
 
 class ActivityRegularization(BuiltinLayer):
     """Return the inputs and add `l1 * sum(|x|) + l2 * sum(x^2)` to the losses."""
+
+    _built_when_made = True
 
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)
