@@ -97,8 +97,7 @@ def test_custom_schedule_callable_and_user_variable():
 
 
 @pytest.mark.parametrize("make, match", [
-    (lambda: optimizers.Adam(lr=0.1), "learning_rate=0.1"),
-    (lambda: optimizers.Adam(decay=1e-4), "InverseTimeDecay"),
+    (lambda: optimizers.Adam(decay=-1e-4), "decay"),
     (lambda: optimizers.Adam(learning_rat=0.1), "learning_rat"),
     (lambda: optimizers.SGD(-0.1), ">= 0"), (lambda: optimizers.SGD(float("nan")), "nan"),
     (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), "Only one"),
@@ -116,13 +115,6 @@ def test_wrong_arguments(make, match):
 def test_names_in_any_case(name):
     assert type(optimizers.get(name)).__name__.lower() == name.lower()
     assert type(optimizers.get({"class_name": name, "config": {}})).__name__.lower() == name.lower()
-
-
-def test_lr_is_explained():
-    with pytest.raises(AttributeError, match="learning_rate"):
-        _ = optimizers.SGD().lr
-    with pytest.raises(AttributeError, match="learning_rate"):
-        optimizers.SGD().lr = 0.1
 
 
 # -- gradients
@@ -425,3 +417,29 @@ def test_nothing_keeps_finished_training_alive():
     references = train() + train()
     gc.collect()
     assert [r() for r in references] == [None] * len(references)
+
+
+def test_older_arguments():
+    """Keras 2's `lr`, `decay` and `epsilon=None` mean what they meant."""
+    optimizer = optimizers.SGD(lr=1.0, decay=0.5)
+    v = tf.Variable(0.0)
+    for _ in range(3):
+        optimizer.apply([tf.constant(1.0)], [v])
+    assert float(v) == pytest.approx(-(1 + 1 / 1.5 + 1 / 2))
+    optimizer.lr = 4.0
+    assert float(optimizer.learning_rate) == float(optimizer.lr) == 4.0
+    again = optimizers.SGD.from_config(optimizer.get_config())
+    assert again.decay == 0.5 and "decay" not in optimizers.SGD().get_config()
+    assert optimizers.RMSprop(lr=0.001, rho=0.9, epsilon=None, decay=0.0).epsilon == tf.keras.backend.epsilon()
+
+    class Own(optimizers.Optimizer):
+        def build(self, variables):
+            super().build(variables)
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient * learning_rate)
+
+    own, w = Own(1.0, decay=0.5), tf.Variable(0.0)
+    for _ in range(3):
+        own.apply([tf.constant(1.0)], [w])
+    assert float(w) == pytest.approx(-(1 + 1 / 1.5 + 1 / 2))

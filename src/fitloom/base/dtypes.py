@@ -173,3 +173,8 @@ def name_of(value) -> str:
 def is_floating(value) -> bool:
     """Whether the dtype is a floating-point type (of any width)."""
     return as_dtype(value).is_floating
+
+
+def is_integer(value) -> bool:
+    """Whether the dtype is an integer type, signed or not."""
+    return as_dtype(value).is_integer

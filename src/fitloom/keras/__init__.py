@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fitloom.keras import keras2
+
 __version__ = "3.15.1"  # the version of the Keras API that is followed
 
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
@@ -57,6 +59,8 @@ def __getattr__(name: str) -> Any:
             if error.name != f"fitloom.keras.{name}":
                 raise
             raise AttributeError(f"module 'fitloom.keras' has no attribute {name!r}.") from None
+    elif (value := keras2.older("", name)) is not None:
+        return value
     else:
         import difflib
 
@@ -65,6 +69,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fitloom.keras' has no attribute {name!r}.{hint}")
     globals()[name] = value
     return value
+
+
+keras2.install()
 
 
 def __dir__() -> list[str]:

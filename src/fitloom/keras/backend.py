@@ -11,8 +11,9 @@ from fitloom.base.config import (
     set_image_data_format as set_image_data_format,
     standardize_dtype as standardize_dtype,
 )
-from fitloom.base.dtypes import is_floating as is_float_dtype
+from fitloom.base.dtypes import is_floating as is_float_dtype, is_integer as is_int_dtype
 from fitloom.base.naming import get_uid as get_uid, name_scope as name_scope
+from fitloom.autodiff import gradients as gradients
 from fitloom.engine import clear_session as clear_session, is_keras_tensor as is_keras_tensor
 from fitloom.ops import (
     abs as abs,
@@ -48,6 +49,20 @@ from fitloom.ops import (
     tile as tile,
     transpose as transpose,
 )
+from fitloom.ops.backend_pictures import (
+    batch_normalization as batch_normalization,
+    conv1d as conv1d,
+    conv2d as conv2d,
+    conv2d_transpose as conv2d_transpose,
+    conv3d as conv3d,
+    depthwise_conv2d as depthwise_conv2d,
+    pool2d as pool2d,
+    pool3d as pool3d,
+    resize_images as resize_images,
+    resize_volumes as resize_volumes,
+    separable_conv2d as separable_conv2d,
+    spatial_3d_padding as spatial_3d_padding,
+)
 from fitloom.ops.backend_style import (
     all as all,
     any as any,
@@ -81,6 +96,7 @@ from fitloom.ops.backend_style import (
     get_value as get_value,
     in_test_phase as in_test_phase,
     in_train_phase as in_train_phase,
+    in_top_k as in_top_k,
     int_shape as int_shape,
     is_sparse as is_sparse,
     l2_normalize as l2_normalize,
@@ -98,7 +114,9 @@ from fitloom.ops.backend_style import (
     prod as prod,
     random_bernoulli as random_bernoulli,
     random_normal as random_normal,
+    random_normal_variable as random_normal_variable,
     random_uniform as random_uniform,
+    random_uniform_variable as random_uniform_variable,
     relu as relu,
     repeat as repeat,
     repeat_elements as repeat_elements,
@@ -111,6 +129,7 @@ from fitloom.ops.backend_style import (
     sum as sum,
     switch as switch,
     temporal_padding as temporal_padding,
+    to_dense as to_dense,
     truncated_normal as truncated_normal,
     update as update,
     update_add as update_add,
@@ -121,3 +140,4 @@ from fitloom.ops.backend_style import (
     zeros_like as zeros_like,
 )
 from fitloom.ops.casting import result_type as result_type
+from fitloom.tracing import foldl as foldl, foldr as foldr, map_fn as map_fn

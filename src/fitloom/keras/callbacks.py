@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.callbacks`: names only."""
+from typing import Any as _Any
+
+from fitloom.keras import keras2 as _keras2
 from fitloom.callbacks import (
     BackupAndRestore as BackupAndRestore,
     Callback as Callback,
@@ -19,3 +22,10 @@ from fitloom.callbacks import (
     TensorBoard as TensorBoard,
     TerminateOnNaN as TerminateOnNaN,
 )
+
+
+def __getattr__(name: str) -> _Any:
+    value = _keras2.older("callbacks", name)
+    if value is None:
+        raise AttributeError(f"module 'fitloom.keras.callbacks' has no attribute {name!r}")
+    return value

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.layers`."""
+from typing import Any as _Any
+
+from fitloom.keras import keras2 as _keras2
 from fitloom.base.serialization import deserialize_keras_object as deserialize
 from fitloom.base.serialization import serialize_keras_object as serialize
 from fitloom.layers import (
@@ -156,6 +159,7 @@ from fitloom.layers import (
     StringLookup as StringLookup,
     Subtract as Subtract,
     TextVectorization as TextVectorization,
+    ThresholdedReLU as ThresholdedReLU,
     TimeDistributed as TimeDistributed,
     UnitNormalization as UnitNormalization,
     UpSampling1D as UpSampling1D,
@@ -175,3 +179,10 @@ from fitloom.layers import (
     subtract as subtract,
 )
 from fitloom.saving.exported import TFSMLayer as TFSMLayer
+
+
+def __getattr__(name: str) -> _Any:
+    value = _keras2.older("layers", name)
+    if value is None:
+        raise AttributeError(f"module 'fitloom.keras.layers' has no attribute {name!r}")
+    return value

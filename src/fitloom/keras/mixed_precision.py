@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.mixed_precision`."""
-from typing import Any
+from typing import Any as _Any
 
 from fitloom.layers.dtype_policy import DTypePolicy as DTypePolicy
 from fitloom.layers.dtype_policy import Policy as Policy
@@ -10,9 +10,13 @@ from fitloom.layers.dtype_policy import set_dtype_policy as set_dtype_policy
 from fitloom.layers.dtype_policy import set_global_policy as set_global_policy
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name == "LossScaleOptimizer":
         from fitloom.optimizers import LossScaleOptimizer
 
         return LossScaleOptimizer
+    if name == "experimental":
+        from fitloom.keras import keras2
+
+        return keras2.older("mixed_precision", name)
     raise AttributeError(f"module 'fitloom.keras.mixed_precision' has no attribute {name!r}")

@@ -44,5 +44,7 @@ legacy = _module(
 experimental = _module(
     "experimental", doc="The optimizers under the address that TensorFlow 2.9-2.10 used; the same classes.",
     **{k: v for k, v in vars(legacy).items() if isinstance(v, type)}, AdamW=AdamW)
+# Keras 2's names of the classes in small letters
+adadelta, adagrad, adam, adamax, nadam, rmsprop, sgd = Adadelta, Adagrad, Adam, Adamax, Nadam, RMSprop, SGD
 __path__: list = []   # a package for `import`: `from fitloom.keras.optimizers.schedules import X`
 _sys.modules[f"{__name__}.schedules"] = schedules

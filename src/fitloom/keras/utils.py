@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.utils`: names only."""
+from typing import Any as _Any
+
+from fitloom.keras import keras2 as _keras2
 from fitloom.autodiff import recompute_grad as remat
 from fitloom.base.config import (
     disable_interactive_logging as disable_interactive_logging,
@@ -54,3 +57,10 @@ from fitloom.trainer import (
     pack_x_y_sample_weight as pack_x_y_sample_weight,
     unpack_x_y_sample_weight as unpack_x_y_sample_weight,
 )
+
+
+def __getattr__(name: str) -> _Any:
+    value = _keras2.older("utils", name)
+    if value is None:
+        raise AttributeError(f"module 'fitloom.keras.utils' has no attribute {name!r}")
+    return value

@@ -7,6 +7,7 @@ from fitloom.layers.activation_layers import (
     PReLU as PReLU,
     ReLU as ReLU,
     Softmax as Softmax,
+    ThresholdedReLU as ThresholdedReLU,
 )
 from fitloom.layers.attention import (
     AdditiveAttention as AdditiveAttention,

@@ -79,6 +79,20 @@ class LeakyReLU(_Elementwise):
         return activations.leaky_relu(inputs, negative_slope=self.negative_slope)
 
 
+class ThresholdedReLU(_Elementwise):
+    """Compute x where it is above `theta`, else 0 (Konda et al., 2014)."""
+
+    def __init__(self, theta=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if theta is None or theta < 0:
+            raise ValueError(f"ThresholdedReLU expected theta >= 0, but received {theta}.")
+        self.theta = float(theta)
+
+    def call(self, inputs):
+        """Return the inputs above the threshold."""
+        return ops.where(ops.greater(inputs, ops.cast(self.theta, inputs.dtype)), inputs, ops.zeros_like(inputs))
+
+
 class PReLU(_Elementwise):
     """Compute x where it is positive, else `alpha * x` with a trained alpha (He et al., 2015).
 

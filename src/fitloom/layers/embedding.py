@@ -30,8 +30,10 @@ class Embedding(BuiltinLayer):
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,
                  embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None,
                  quantization_config=None, **kwargs):
-        input_length = kwargs.pop("input_length", None)   # Keras 2; shapes are found from the inputs
-        del input_length
+        length = kwargs.pop("input_length", None)   # Keras 2: the first layer of a Sequential model knows its inputs
+        if length is not None and not {"input_shape", "batch_input_shape"} & set(kwargs):
+            kwargs["input_shape"] = length if isinstance(length, (list, tuple)) else (length,)
+        del length
         super().__init__(**kwargs)
         refuse_quantization(self, lora_rank, quantization_config)
         given = weights

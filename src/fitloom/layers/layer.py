@@ -41,6 +41,8 @@ def _guarded_build(build):
         STRUCTURE.changed(self)
         self._lock_state()
         completion.completed(self)
+        if state.get("_initial_weights") is not None:
+            self.set_weights(state.pop("_initial_weights"))
 
     guarded._guarded = True
     return guarded
@@ -95,11 +97,14 @@ class Layer(LayerCalls):
         input_shape = kwargs.pop("input_shape", None if input_dim is None else (input_dim,))
         batch_input_shape = kwargs.pop("batch_input_shape", None)   # Keras 2
         if batch_input_shape is not None:
-            input_shape = tuple(batch_input_shape)[1:]
-        if input_shape is not None:
-            state["_input_shape_arg"] = tuple(input_shape) if not isinstance(input_shape, int) else (input_shape,)
+            state["_input_shape_arg"] = tuple(batch_input_shape)
+        elif input_shape is not None:
+            input_shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+            state["_input_shape_arg"] = (kwargs.pop("batch_size", None), *input_shape)
+        initial_weights = kwargs.pop("weights", None)               # Keras 2
         if kwargs:
-            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
+            shown = ", ".join(f"{key}={value!r}" if len(repr(value)) <= 60 else key for key, value in kwargs.items())
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {shown}")
         if not isinstance(trainable, bool):
             raise ValueError(f"Expected `trainable` to be a boolean. Received: trainable={trainable} "
                              f"(of type {type(trainable)})")
@@ -109,7 +114,8 @@ class Layer(LayerCalls):
             _build_shapes=None, _called=False, supports_jit=True, _checked_aval=None, _autocast_dtype=False,
             _supports_masking=not is_default(self.compute_mask), _makes_masks=not is_default(self.compute_mask),
             _call_context_args=frozenset(("training",)),
-            _convert_input_args=True, _allow_non_tensor_positional_args=False, _super_called=True)
+            _initial_weights=initial_weights, _convert_input_args=True, _allow_non_tensor_positional_args=False,
+            _super_called=True)
         if self._built_when_made:
             self._build_at_init()
 

@@ -57,7 +57,7 @@ class Sequential(Model):
         """
         stack = self._stack
         if not stack and getattr(layer, "_input_shape_arg", None) is not None:
-            self.add(InputLayer(shape=layer._input_shape_arg))
+            self.add(InputLayer(batch_shape=layer._input_shape_arg))
         origin = getattr(layer, "_keras_history", None) if isinstance(layer, KerasTensor) else None
         if origin is not None and isinstance(origin.operation, InputLayer):
             layer = origin.operation

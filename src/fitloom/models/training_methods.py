@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The methods of a model that the training loop answers for; each delegates to `fitloom.trainer`."""
+import warnings
+
 from fitloom import trainer
 from fitloom.layers.layer import Layer
 
@@ -37,7 +39,7 @@ class TrainingMethods(Layer):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
             validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
             steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
-            checkpoint_dir=None, save_freq="epoch", nan=None, profile=None):
+            checkpoint_dir=None, save_freq="epoch", nan=None, profile=None, **queue):
         """Train the model for a number of epochs.
 
         Args:
@@ -66,6 +68,7 @@ class TrainingMethods(Layer):
                 an error, 'stop' ends quietly, 'skip' goes on, 'diagnose' ends with an error that names the layer, the
                 operation and the samples. None trains on.
             profile: folder for a profile of one epoch.
+            queue: Keras 2's `workers`, `use_multiprocessing` and `max_queue_size`, which a PyDataset `x` takes over.
 
         Returns:
             History: `history.history` maps each log to its values by epoch, and `plot()` draws them.
@@ -73,6 +76,7 @@ class TrainingMethods(Layer):
         Raises:
             ValueError, TypeError: data or arguments that do not fit, before the first step.
         """
+        _take_queue(x, queue, "fit")
         return trainer.fit(self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose, callbacks=callbacks,
                            validation_split=validation_split, validation_data=validation_data, shuffle=shuffle,
                            class_weight=class_weight, sample_weight=sample_weight, initial_epoch=initial_epoch,
@@ -89,16 +93,18 @@ class TrainingMethods(Layer):
             steps: batches to read; all by default.
             return_dict: return {name: number} instead of a list, or of the loss alone if there are no metrics.
         """
+        kwargs = _take_queue(x, kwargs, "evaluate", ("_use_cached_eval_dataset",))
         return trainer.evaluate(self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
                                 steps=steps, callbacks=callbacks, return_dict=return_dict, **kwargs)
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, **queue):
         """Return the outputs for all of `x` as NumPy arrays, nested like the model's outputs.
 
         Args:
             x, batch_size, verbose, callbacks: as for `fit`. Of a dataset's tuples the first part counts.
             steps: batches to read; all by default.
         """
+        _take_queue(x, queue, "predict")
         return trainer.predict(self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
@@ -113,6 +119,24 @@ class TrainingMethods(Layer):
     def predict_on_batch(self, x):
         """Return the outputs for one batch as NumPy arrays."""
         return trainer.predict_on_batch(self, x)
+
+    # ---- Keras 2's names
+
+    def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose="auto", callbacks=None, **arguments):
+        """Train on batches: Keras 2's name for `fit`, which says what the arguments mean."""
+        _say_older("fit_generator", "fit")
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, epochs=epochs, verbose=verbose, callbacks=callbacks,
+                        **arguments)
+
+    def evaluate_generator(self, generator, steps=None, callbacks=None, verbose=0, **queue):
+        """Return the loss and the metrics on batches: Keras 2's name for `evaluate`."""
+        _say_older("evaluate_generator", "evaluate")
+        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose, **queue)
+
+    def predict_generator(self, generator, steps=None, callbacks=None, verbose=0, **queue):
+        """Return the outputs for batches: Keras 2's name for `predict`."""
+        _say_older("predict_generator", "predict")
+        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose, **queue)
 
     # ---- steps, to be overridden
 
@@ -177,3 +201,21 @@ class TrainingMethods(Layer):
 
 for _method in (TrainingMethods.compile, TrainingMethods.fit, TrainingMethods.evaluate, TrainingMethods.predict):
     _method.__qualname__ = "Model." + _method.__name__      # what Python's messages about arguments name
+
+
+def _take_queue(x, arguments, method, others=()):
+    """Hand Keras 2's arguments of the batch queue to a PyDataset, where they live today; return the rest."""
+    queue = {key: arguments[key] for key in ("workers", "use_multiprocessing", "max_queue_size") if key in arguments}
+    rest = {key: value for key, value in arguments.items() if key not in queue}
+    unknown = sorted(set(rest) - set(others))
+    if unknown:
+        raise TypeError(f"{method}() got an unexpected keyword argument {unknown[0]!r}.")
+    if isinstance(x, trainer.PyDataset):
+        for key, value in queue.items():
+            setattr(x, key, value)
+    return rest
+
+
+def _say_older(name, new):
+    warnings.warn(f"Model.{name} is Keras 2's name; use Model.{new}, which takes generators.", DeprecationWarning,
+                  stacklevel=3)

@@ -214,6 +214,13 @@ def in_test_phase(x, alt, training=None):
     return in_train_phase(alt, x, training)
 
 
+def in_top_k(predictions, targets, k):
+    """Return for each row whether its target is among the k largest predictions."""
+    from fitloom.ops.numpy_statistics import in_top_k as function
+
+    return function(targets, predictions, k)
+
+
 def int_shape(x):
     """Return the shape as a tuple."""
     return tuple(x.shape)
@@ -304,6 +311,16 @@ def random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     return draws.uniform(shape, minval, maxval, _floatx(dtype), seed)
 
 
+def random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
+    """Return a new variable of normal numbers."""
+    return engine.Variable(random_normal(shape, mean, scale, dtype, seed), name=name)
+
+
+def random_uniform_variable(shape, low, high, dtype=None, name=None, seed=None):
+    """Return a new variable of numbers between `low` and `high`."""
+    return engine.Variable(random_uniform(shape, low, high, dtype, seed), name=name)
+
+
 def random_bernoulli(shape, p=0.0, dtype=None, seed=None):
     """Return 1 with probability p, else 0."""
     return ops.cast(draws.uniform(shape, 0.0, 1.0, "float32", seed) <= p, _floatx(dtype))
@@ -357,6 +374,13 @@ def switch(condition, then_expression, else_expression):
     then_expression = then_expression() if callable(then_expression) else then_expression
     else_expression = else_expression() if callable(else_expression) else else_expression
     return ops.where(condition, then_expression, else_expression)
+
+
+def to_dense(tensor):
+    """Return a sparse tensor as a dense one; a dense one as it is."""
+    from fitloom.ops.sparse import to_dense as function
+
+    return function(tensor) if is_sparse(tensor) else tensor
 
 
 def update(x, new_x):

@@ -12,16 +12,15 @@ def flat_name(variable):
     return name_of(variable).split(":")[0].replace("/", "_")
 
 
-def check_unknown(name, kwargs, learning_rate):
-    """Raise for arguments that do not exist (any more), with what to write instead."""
+def take_older_names(name, kwargs, learning_rate):
+    """Return (learning rate, decay) with Keras 2's `lr` and `decay` taken into account; raise for unknown arguments."""
     kwargs.pop("jit_compile", None)     # of TensorFlow 2.11-2.15; every update is compiled
-    if "lr" in kwargs:
-        raise ValueError(f"{name} has no argument 'lr'. Use learning_rate={kwargs['lr']}.")
-    if kwargs.pop("decay", None):
-        raise ValueError(f"{name} has no argument 'decay' any more. Use learning_rate=tf.keras.optimizers.schedules."
-                         f"InverseTimeDecay({learning_rate}, decay_steps=1, decay_rate=<decay>), or weight_decay=.")
+    learning_rate, decay = kwargs.pop("lr", learning_rate), kwargs.pop("decay", None) or 0.0
     if kwargs:
         raise ValueError(f"{name} received unknown arguments: {', '.join(sorted(kwargs))}.")
+    if not 0.0 <= decay < float("inf"):
+        raise ValueError(f"{name} expected decay to be a finite number >= 0, but received {decay}.")
+    return learning_rate, float(decay)
 
 
 def check_rate(rate):

@@ -22,7 +22,7 @@ def apply(optimizer, gradients, variables, indices):
 def _improve(optimizer, gradients, variables):
     gradients = clip(optimizer, gradients)
     rate = optimizer.learning_rate
-    rate = rate.value_tensor() if getattr(type(rate), "is_variable", False) else rate
+    rate = optimizer._decayed(rate.value_tensor() if getattr(type(rate), "is_variable", False) else rate)
     if optimizer.weight_decay is not None:
         for variable in variables:
             if optimizer._use_weight_decay(variable):

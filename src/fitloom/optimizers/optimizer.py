@@ -13,10 +13,10 @@ import jax
 
 from fitloom import engine, ops
 from fitloom.autodiff.reasons import why_none
-from fitloom.base import naming, registry, serialization
+from fitloom.base import config, naming, registry, serialization
 from fitloom.engine.context import CONTEXT
 from fitloom.optimizers import by_steps, update
-from fitloom.optimizers.arguments import check_arguments, check_unknown, name_of
+from fitloom.optimizers.arguments import check_arguments, name_of, take_older_names
 from fitloom.optimizers.state import State
 
 _OWN = ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
@@ -43,9 +43,10 @@ class Optimizer(State):
         loss_scale_factor: gradients are divided by it; multiply the loss with `scale_loss`.
         gradient_accumulation_steps: update once in so many steps, with the mean of their gradients.
         name: name of the optimizer, prefix of its variables' paths.
+        lr, decay: Keras 2's: `lr` is learning_rate; `decay` divides the rate by (1 + decay * iterations).
 
     Raises:
-        ValueError: arguments out of range; several kinds of clipping; the names of TensorFlow 1 (`lr`, `decay`).
+        ValueError: arguments out of range; several kinds of clipping; unknown arguments.
 
     Example:
         >>> import fitloom as tf
@@ -58,12 +59,14 @@ class Optimizer(State):
     _run_at_once = False        # whether a loop records nothing after the update, see engine.optimizer_applied
     _last = None                # (version, variables, bound procedure) of the last plain update
     settings: tuple = ()        # names of the arguments a subclass adds
+    decay = 0.0
 
     def __init__(self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None, global_clipnorm=None,
                  use_ema=False, ema_momentum=0.99, ema_overwrite_frequency=None, loss_scale_factor=None,
                  gradient_accumulation_steps=None, name=None, **kwargs):
-        check_unknown(type(self).__name__, kwargs, learning_rate)
+        learning_rate, decay = take_older_names(type(self).__name__, kwargs, learning_rate)
         check_arguments(locals())
+        self.decay = decay
         self.name = name or naming.unique_name(naming.to_snake_case(type(self).__name__))
         self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
         self.global_clipnorm, self.use_ema, self.ema_momentum = global_clipnorm, use_ema, ema_momentum
@@ -81,6 +84,8 @@ class Optimizer(State):
         """Take a subclass's `locals()`: its own settings become attributes, the rest goes to `Optimizer`."""
         arguments = {k: v for k, v in arguments.items() if k not in ("self", "__class__")}
         extra = arguments.pop("kwargs", {})
+        if arguments.get("epsilon", 0.0) is None:           # Keras 2's way to say the default
+            arguments["epsilon"] = config.epsilon()
         for name in self.settings:
             setattr(self, name, arguments.pop(name))
         Optimizer.__init__(self, **arguments, **extra)
@@ -411,7 +416,7 @@ class Optimizer(State):
         else:
             rate = serialization.serialize_keras_object(rate)
         return {"name": self.name, "learning_rate": rate, **{key: getattr(self, key) for key in _OWN},
-                **{key: getattr(self, key) for key in self.settings}}
+                **{key: getattr(self, key) for key in self.settings}, **({"decay": self.decay} if self.decay else {})}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -160,12 +160,12 @@ class State:
 
     @property
     def lr(self):
-        """Refused: TensorFlow 1's name."""
-        raise AttributeError("Use optimizer.learning_rate; 'lr' was its name in TensorFlow 1.")
+        """Keras 2's name of `learning_rate`."""
+        return self.learning_rate
 
     @lr.setter
     def lr(self, value):
-        raise AttributeError("Set optimizer.learning_rate; 'lr' was its name in TensorFlow 1.")
+        self.learning_rate = value
 
     def _is_scheduled(self):
         return not getattr(type(self._learning_rate), "is_variable", False)
@@ -180,13 +180,21 @@ class State:
         rate = self.learning_rate
         if getattr(type(rate), "is_variable", False):
             rate = rate.value_tensor()
-        return ops.cast(rate if engine.is_tensor(rate) else float(rate), config.floatx())
+        return self._decayed(ops.cast(rate if engine.is_tensor(rate) else float(rate), config.floatx()))
 
     def _pure_rate(self, state):
         """Return the learning rate as an array, from the state's arrays."""
         if isinstance(self._learning_rate, BuiltinSchedule):
-            return engine.functional(self._learning_rate, [])([], None, state[0])[0]
-        return state[self._position(self._learning_rate)]
+            rate = engine.functional(self._learning_rate, [])([], None, state[0])[0]
+        else:
+            rate = state[self._position(self._learning_rate)]
+        return rate / (1 + self.decay * state[0].astype(rate.dtype)) if self.decay else rate
+
+    def _decayed(self, rate):
+        """Return a rate (a tensor) after Keras 2's decay."""
+        if not self.decay:
+            return rate
+        return rate / (1.0 + self.decay * ops.cast(self._iterations.value_tensor(), rate.dtype))
 
     # -- saving
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts for Keras 1 and 2 say differently: module paths, names, arguments, methods."""
+import importlib
+
+import numpy as np
+import pytest
+
+import fitloom as tf
+from fitloom import keras
+from fitloom.keras import backend as K
+
+
+@pytest.mark.parametrize("path", """
+    layers.embeddings:Embedding layers.normalization:BatchNormalization layers.noise:AlphaDropout layers.merge:add
+    layers.recurrent:GRU layers.convolutional:Conv2D layers.advanced_activations:LeakyReLU layers.core:Dense
+    layers.convolutional_recurrent:ConvLSTM2D layers.wrappers:TimeDistributed layers.pooling:MaxPooling2D
+    layers.experimental.preprocessing:Rescaling layers.experimental:preprocessing utils.np_utils:to_categorical
+    utils:np_utils utils.data_utils:get_file utils.generic_utils:Progbar utils.vis_utils:plot_model
+    engine.topology:Layer engine:InputSpec engine.training:Model objectives:mse callbacks.experimental:BackupAndRestore
+    experimental:CosineDecay mixed_precision.experimental:set_policy constraints:maxnorm optimizers:rmsprop
+    layers:CuDNNLSTM
+    """.split())
+def test_older_paths(path):
+    module, name = path.split(":")
+    assert getattr(importlib.import_module(f"fitloom.keras.{module}"), name) is not None
+
+
+def test_older_paths_as_attributes():
+    assert tf.keras.layers.experimental.preprocessing.Rescaling is keras.layers.Rescaling
+    assert keras.utils.np_utils.to_categorical([1]).tolist() == [[0.0, 1.0]]
+    assert keras.mixed_precision.experimental.set_policy is keras.mixed_precision.set_global_policy
+    with pytest.raises(AttributeError, match=r"path of Keras 2.*keras\.utils"):
+        keras.utils.np_utils.to_categoric
+    assert not hasattr(keras.layers, "embedings")
+
+
+def test_first_layers_know_their_inputs():
+    model = keras.Sequential([keras.layers.Embedding(10, 4, input_length=3), keras.layers.Flatten(),
+                              keras.layers.Dense(1)])
+    assert model.built and model.input_shape == (None, 3)
+    model.layers[0].set_weights([np.ones((10, 4))])
+    recurrent = keras.Sequential([keras.layers.LSTM(2, input_shape=(5, 1), batch_size=4, stateful=True)])
+    assert recurrent.input_shape == (4, 5, 1)
+    dense = keras.layers.Dense(2, input_shape=(3,), weights=[np.ones((3, 2)), np.zeros(2)])
+    assert float(keras.Sequential([dense])(np.ones((1, 3)))[0, 0]) == 3.0
+
+
+def test_batches_by_older_methods():
+    class Batches(keras.utils.Sequence):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(lr=0.01), "mse")
+    batches = Batches()
+    history = model.fit(batches, workers=2, use_multiprocessing=False, max_queue_size=3, verbose=0)
+    assert batches.workers == 2 and batches.max_queue_size == 3 and len(history.history["loss"]) == 1
+    with pytest.raises(TypeError, match="worker"):
+        model.fit(batches, worker=2)
+    endless = (batches[0] for _ in iter(int, 1))
+    with pytest.warns(DeprecationWarning, match="fit_generator"):
+        model.fit_generator(endless, steps_per_epoch=2, epochs=1, verbose=0, workers=1)
+    with pytest.warns(DeprecationWarning, match="evaluate_generator"):
+        assert model.evaluate_generator(batches, steps=1) >= 0
+    with pytest.warns(DeprecationWarning, match="predict_generator"):
+        assert model.predict_generator(((np.ones((4, 2)),) for _ in range(9)), steps=2).shape == (8, 1)
+
+
+def test_backend_pictures():
+    x = np.arange(32, dtype="float32").reshape(1, 4, 4, 2)
+    kernel = np.ones((2, 2, 2, 3), "float32")
+    assert K.conv2d(x, kernel).shape == (1, 3, 3, 3) and K.conv2d(x, kernel, padding="same").shape == (1, 4, 4, 3)
+    assert K.conv1d(x[:, 0], kernel[0], padding="causal").shape == (1, 4, 3)
+    for padding, size in (("same", 8), ("same", 7), ("valid", 8)):
+        out = K.conv2d_transpose(x, np.ones((2, 2, 5, 2), "float32"), (1, size, size, 5), (2, 2), padding)
+        assert out.shape == (1, size, size, 5)
+    assert K.pool2d(x, (2, 2)).numpy()[0, 0, 0].tolist() == [10, 11]
+    assert float(K.pool2d(x, (2, 2), pool_mode="avg")[0, 0, 0, 0]) == 5
+    assert K.resize_images(x, 2, 3, "channels_last").shape == (1, 8, 12, 2)
+    assert K.resize_images(x, 2, 2, "channels_last", "bilinear").shape == (1, 8, 8, 2)
+    assert K.spatial_3d_padding(np.ones((1, 2, 2, 2, 1))).shape == (1, 4, 4, 4, 1)
+    np.testing.assert_allclose(K.batch_normalization(x, x.mean(), x.var(), 0.0, 1.0, epsilon=0.0).numpy().std(), 1,
+                               rtol=1e-5)
+    assert K.in_top_k([[0.1, 0.9]], [1], 1).numpy().tolist() == [True]
+    assert K.random_uniform_variable((2,), 0, 1).shape == (2,) and K.is_int_dtype("int8")
+
+
+def test_thresholded_relu():
+    assert keras.layers.ThresholdedReLU(1.0)(np.float32([0.5, 1.0, 2.0])).numpy().tolist() == [0, 0, 2]
+    with pytest.raises(ValueError, match="theta"):
+        keras.layers.ThresholdedReLU(None)
