@@ -24,6 +24,15 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+# Half of the suite's time was XLA generating code, so programs in the tests' own processes are compiled with little
+# optimization. Processes that the tests start (training scripts, workers, examples) compile as users' do; to compile
+# everything so, set XLA_FLAGS (to a space, for instance).
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    import fitloom.engine  # noqa: F401 - makes XLA read its flags, which it does once
+
+    del os.environ["XLA_FLAGS"]
+
 # A shell lets what it runs in the background ignore Ctrl-C; here and in the processes of the tests it is heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "2.21.0"  # of the interface, because scripts ask for it; the package's own: pip show fitloom
 
 # Namespaces: modules or rooms under fitloom/ with the name users know.
 _NAMESPACES = """
@@ -22,6 +22,7 @@ _NAMESPACES = """
 
 # Root names, by the module they come from.
 _ROOMS = {
+    "fitloom.base.aliases": "install_as_tensorflow",
     "fitloom.base.dtypes": """
         DType as_dtype bfloat16 complex128 complex64 double float16 float32 float64 half int16 int32 int64 int8
         resource string uint16 uint32 uint64 uint8 variant
