@@ -155,3 +155,10 @@ def test_a_variable_takes_an_initializer_by_name():
         tf.keras.Variable("he_norma", shape=(2,))
     with pytest.raises(ValueError, match="needs a shape"):
         tf.keras.Variable("zeros")
+
+
+@pytest.mark.parametrize("make", [tf.random_normal_initializer, tf.random_uniform_initializer])
+def test_initializers_at_the_root_draw_anew_unless_they_have_a_seed(make):
+    free, seeded = make(), make(seed=3)
+    assert not np.array_equal(free((3, 3)), free((3, 3)))
+    np.testing.assert_array_equal(seeded((3, 3)), seeded((3, 3)))

@@ -2,17 +2,26 @@
 """The initializers at the root of TensorFlow: `tf.random_normal_initializer` and its siblings."""
 import numpy as np
 
+from fitloom import engine
 from fitloom.initializers.constant_initializers import Constant, Ones, Zeros
 from fitloom.initializers.initializer import dimensions, numpy_dtype
 from fitloom.initializers.random_initializers import RandomNormal, RandomUniform
 
 
-class random_normal_initializer(RandomNormal):
-    """Draw from a normal distribution: `RandomNormal` with TensorFlow's lower-case name."""
+class _Fresh:
+    """Without a seed every call draws new values (those of `keras.initializers` repeat the first call's)."""
+
+    def generator(self) -> np.random.Generator:
+        """Return the generator that the next draw uses."""
+        return engine.host_generator(None) if self._given_seed is None else super().generator()
 
 
-class random_uniform_initializer(RandomUniform):
-    """Draw uniformly from [minval, maxval); integers for integer dtypes."""
+class random_normal_initializer(_Fresh, RandomNormal):
+    """Draw from a normal distribution, anew in each call unless a seed is given."""
+
+
+class random_uniform_initializer(_Fresh, RandomUniform):
+    """Draw uniformly from [minval, maxval), anew in each call unless a seed is given; integers for integer dtypes."""
 
     def __init__(self, minval=-0.05, maxval=0.05, seed=None):
         super().__init__(minval, 0.05 if maxval is None else maxval, seed)
