@@ -21,8 +21,11 @@ from fitloom.ops.strings import (
     to_hash_bucket_strong as to_hash_bucket_strong,
     to_number as to_number,
     unicode_decode as unicode_decode,
+    unicode_decode_with_offsets as unicode_decode_with_offsets,
     unicode_encode as unicode_encode,
     unicode_split as unicode_split,
+    unicode_split_with_offsets as unicode_split_with_offsets,
     unicode_transcode as unicode_transcode,
+    unsorted_segment_join as unsorted_segment_join,
     upper as upper,
 )

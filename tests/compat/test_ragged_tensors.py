@@ -46,3 +46,37 @@ def test_as_argument_of_a_function():
 
     assert palindrome(tf.ragged.constant([[1, 2], [3]])).to_list() == [[1, 2, 2, 1], [3, 3]]
     assert palindrome(tf.constant([[1, 2]])).numpy().tolist() == [[1, 2, 2, 1]]
+
+
+def test_ragged_from_nested_parts():
+    ragged = tf.RaggedTensor
+    assert ragged.from_nested_row_splits([3, 1, 4, 1], [[0, 2, 2], [0, 3, 4]]).to_list() == [[[3, 1, 4], [1]], []]
+    assert ragged.from_nested_row_lengths([1, 2, 3], [[1, 2], [1, 0, 2]]).to_list() == [[[1]], [[], [2, 3]]]
+    assert ragged.from_nested_value_rowids([1, 2, 3], [[0, 0, 1], [0, 2, 2]], [3, 3]).to_list() == [
+        [[1], []], [[2, 3]], []]
+    dense = [[[5, 6], [7, 8]], [[0, 0], [0, 0]], [[6, 0], [1, 2]]]
+    assert ragged.from_tensor(dense, lengths=([2, 0, 2], [1, 1, 2, 0])).to_list() == [[[5], [7]], [], [[6, 0], []]]
+
+
+def test_row_splits_and_segment_ids():
+    assert tf.ragged.row_splits_to_segment_ids([0, 3, 3, 5]).numpy().tolist() == [0, 0, 0, 2, 2]
+    assert tf.ragged.segment_ids_to_row_splits([0, 0, 0, 2, 2], 4).numpy().tolist() == [0, 3, 3, 5, 5]
+
+
+def test_partitions_become_rows():
+    made = tf.ragged.stack_dynamic_partitions(["a", "b", "c", "d", "e"], [3, 0, 2, 2, 3], 5)
+    assert made.to_list() == [[b"b"], [], [b"c", b"d"], [b"a", b"e"], []]
+    rows = tf.ragged.constant([[1, 2], [3], [4, 5]])
+    assert tf.ragged.stack_dynamic_partitions(rows, [1, 0, 1], 3).to_list() == [[[3]], [[1, 2], [4, 5]], []]
+    assert tf.ragged.stack_dynamic_partitions([[1, 2], [3, 4]], [[1, 0], [1, 2]], 3).to_list() == [[2], [1, 3], [4]]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="partitions in"):
+        tf.ragged.stack_dynamic_partitions([1, 2], [0, 2], 2)
+
+
+def test_crossed_features_are_those_of_tensorflow():
+    inputs = [tf.ragged.constant([["a"], ["b", "c"]]), tf.ragged.constant([["d"], ["e"]]), [["f"], ["g"]]]
+    assert tf.ragged.cross(inputs).to_list() == [[b"a_X_d_X_f"], [b"b_X_e_X_g", b"c_X_e_X_g"]]
+    assert tf.ragged.cross_hashed(inputs, num_buckets=100).to_list() == [[78], [66, 74]]
+    numbers = [tf.ragged.constant([[1, 2], [3]]), [[4], [5]]]
+    assert tf.ragged.cross_hashed(numbers, num_buckets=1000, hash_key=5).to_list() == [[817, 972], [27]]
+    assert tf.ragged.cross_hashed(inputs).to_list()[0] == [5684865645872741371]

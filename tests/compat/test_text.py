@@ -96,3 +96,25 @@ def test_lookups_keep_rows():
     numbers = lookup(characters)
     assert numbers.to_tensor().numpy().tolist() == [[1, 2, 3]]
     assert tf.strings.reduce_join(back(numbers), axis=-1).numpy().tolist() == [b"abc"]
+
+
+def test_buckets_of_the_first_hash_are_those_of_tensorflow():
+    texts = ["Hello", "TensorFlow", "2.x", "", "abcdefghijklm", "12345678"]
+    assert tf.strings.to_hash_bucket(texts[:3], 3).numpy().tolist() == [2, 0, 1]
+    assert tf.strings.to_hash_bucket(texts, 1000).numpy().tolist() == [941, 232, 300, 899, 810, 287]
+
+
+def test_characters_with_their_places():
+    texts = ["G\xf6\xf6d".encode(), "\U0001f60a!".encode()]
+    points, begins = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
+    assert points.to_list() == [[71, 246, 246, 100], [128522, 33]]
+    assert begins.to_list() == [[0, 1, 3, 5], [0, 4]]
+    pieces, begins = tf.strings.unicode_split_with_offsets(texts[1], "UTF-8")
+    assert pieces.numpy().tolist() == ["\U0001f60a".encode(), b"!"] and begins.numpy().tolist() == [0, 4]
+
+
+def test_texts_joined_by_segment():
+    made = tf.strings.unsorted_segment_join(["this", "is", "a", "test"], [0, 1, 0, -2], 3, ":")
+    assert made.numpy().tolist() == [b"this:a", b"is", b""]
+    made = tf.strings.unsorted_segment_join([["Y", "p"], ["q", "G"]], [1, 1], 2, ":")
+    assert made.numpy().tolist() == [[b"", b""], [b"Y:q", b"p:G"]]

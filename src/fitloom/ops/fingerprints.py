@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hashes by which TensorFlow puts texts into buckets: FarmHash's Fingerprint64 and SipHash-2-4.
+"""The hashes by which TensorFlow puts texts into buckets: FarmHash's Fingerprint64, MurmurHash2, SipHash-2-4.
 
 Sources: FarmHash (G. Pike, 2014; the "na" variant, whose values are promised never to change), SipHash (Aumasson and
 Bernstein, 2012). Buckets must be TensorFlow's, or a model trained there would look up the wrong rows here.
@@ -121,6 +121,26 @@ def fingerprint64(text: bytes) -> int:
     z, x = x, z
     return _mix16((_mix16(v[0], w[0], multiplier) + _shift_mix(y) * _K0 + z) & _MASK,
                   (_mix16(v[1], w[1], multiplier) + x) & _MASK, multiplier)
+
+
+def concatenated_fingerprint(first: int, second: int) -> int:
+    """Return the fingerprint of two fingerprints, with which crossed features are counted."""
+    multiplier = 0xC6A4A7935BD1E995
+    value = first ^ multiplier ^ (_shift_mix((second * multiplier) & _MASK) * multiplier) & _MASK
+    value = (value * multiplier) & _MASK
+    return _shift_mix((_shift_mix(value) * multiplier) & _MASK)
+
+
+def hash64(text: bytes, seed: int = 0xDECAFCAFFE) -> int:
+    """Return the 64-bit MurmurHash2 of a text (A. Appleby), the hash of `tf.strings.to_hash_bucket`."""
+    multiplier, whole = 0xC6A4A7935BD1E995, len(text) // 8 * 8
+    h = seed ^ (len(text) * multiplier) & _MASK
+    for i in range(0, whole, 8):
+        word = (_shift_mix((_word(text, i) * multiplier) & _MASK) * multiplier) & _MASK
+        h = ((h ^ word) * multiplier) & _MASK
+    if whole < len(text):
+        h = ((h ^ int.from_bytes(text[whole:], "little")) * multiplier) & _MASK
+    return _shift_mix((_shift_mix(h) * multiplier) & _MASK)
 
 
 def siphash(text: bytes, key: tuple) -> int:

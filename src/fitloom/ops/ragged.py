@@ -8,15 +8,19 @@ applied to the flat values. The splits are on the host, so dense results have sh
 from __future__ import annotations
 
 import builtins
+import functools
+import itertools
 
 import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.ops import indexing
 from fitloom.ops.calling import host_value, tensor
 from fitloom.ops.casting import bytes_array
+from fitloom.ops.fingerprints import concatenated_fingerprint, fingerprint64
 
 
 class RaggedTensor:
@@ -78,6 +82,11 @@ class RaggedTensor:
         """Return the rows of a dense tensor: its first `lengths` values, or without trailing `padding`."""
         array = engine.convert_to_tensor(tensor)
         rows, columns = array.shape[0], array.shape[1]
+        if isinstance(lengths, (list, tuple)) and len(lengths) and np.ndim(lengths[0]):
+            outer, *inner = lengths
+            made = cls.from_tensor(array, outer, row_splits_dtype=row_splits_dtype)
+            return made if not inner else made.with_values(cls.from_tensor(
+                made.values, inner[0] if len(inner) == 1 else tuple(inner), row_splits_dtype=row_splits_dtype))
         if lengths is not None:
             lengths = np.asarray(host_value(lengths), np.int64)
         elif padding is not None:
@@ -88,6 +97,25 @@ class RaggedTensor:
             lengths = np.full(rows, columns)
         mask = np.arange(columns) < lengths[:, None]
         return cls.from_row_lengths(indexing.boolean_mask(array, mask), lengths).with_row_splits_dtype(row_splits_dtype)
+
+    @classmethod
+    def from_nested_row_splits(cls, flat_values, nested_row_splits, name=None, validate=True):
+        """Return the ragged tensor with the given splits, outermost first."""
+        return functools.reduce(cls.from_row_splits, reversed(list(nested_row_splits)), tensor(flat_values))
+
+    @classmethod
+    def from_nested_row_lengths(cls, flat_values, nested_row_lengths, name=None, validate=True):
+        """Return the ragged tensor with the given lengths of rows, outermost first."""
+        return functools.reduce(cls.from_row_lengths, reversed(list(nested_row_lengths)), tensor(flat_values))
+
+    @classmethod
+    def from_nested_value_rowids(cls, flat_values, nested_value_rowids, nested_nrows=None, name=None, validate=True):
+        """Return the ragged tensor with the given rows of values, outermost first."""
+        counts = [None] * len(nested_value_rowids) if nested_nrows is None else list(nested_nrows)
+        made = tensor(flat_values)
+        for ids, count in reversed(list(zip(nested_value_rowids, counts, strict=True))):
+            made = cls.from_value_rowids(made, ids, count)
+        return made
 
     @classmethod
     def from_sparse(cls, st_input, name=None, row_splits_dtype=dtypes.int64):
@@ -492,6 +520,76 @@ class RaggedTensorSpec:
 
     def __hash__(self):
         return hash(repr(self))
+
+
+def row_splits_to_segment_ids(splits, name=None, out_type=None):
+    """Return the row of each value of a ragged tensor with these row splits."""
+    splits = _partition(splits, "row splits")
+    kind = splits.dtype if out_type is None else dtypes.numpy_dtype(out_type)
+    return engine.Tensor(np.repeat(np.arange(len(splits) - 1, dtype=kind), np.diff(splits)))
+
+
+def segment_ids_to_row_splits(segment_ids, num_segments=None, out_type=None, name=None):
+    """Return the row splits of a ragged tensor whose value i lies in row segment_ids[i]."""
+    ids = _partition(segment_ids, "segment ids")
+    kind = ids.dtype if out_type is None else dtypes.numpy_dtype(out_type)
+    counts = np.bincount(ids, minlength=0 if num_segments is None else int(host_value(num_segments)))
+    return engine.Tensor(np.concatenate([[0], np.cumsum(counts)]).astype(kind))
+
+
+def stack_dynamic_partitions(data, partitions, num_partitions, name=None):
+    """Return the ragged tensor whose row i holds the values of `data` with partition i, in their order."""
+    ids = host_value(engine.convert_to_tensor(partitions), "partitions").astype(np.int64)
+    if isinstance(data, RaggedTensor):
+        values = concat_rows_of_rows if isinstance(data.values, RaggedTensor) else None
+        if values is not None or ids.ndim != 1:
+            raise NotImplementedError("stack_dynamic_partitions takes dense data, or whole rows of a ragged tensor of "
+                                      "one ragged axis.")
+    else:
+        data = tensor(data)
+        for _ in builtins.range(ids.ndim - 1):
+            data = _reshaped(data)
+    ids = ids.ravel()
+    count = int(host_value(num_partitions))
+    if ((ids < 0) | (ids >= count)).any():
+        raise InvalidArgumentError(f"stack_dynamic_partitions expected partitions in [0, {count}), but received "
+                                   f"{int(ids.min())} to {int(ids.max())}.")
+    order = np.argsort(ids, kind="stable")
+    kept = data.take(order) if isinstance(data, RaggedTensor) else indexing.gather(data, order)
+    return RaggedTensor.from_row_lengths(kept, np.bincount(ids, minlength=count))
+
+
+def _crossed(inputs, join):
+    """Return the ragged matrix of `join` over all combinations of one value of each input, row by row."""
+    rows = []
+    for each in inputs:
+        each = each if hasattr(each, "dense_shape") or isinstance(each, RaggedTensor) else tensor(each)
+        each = RaggedTensor.from_sparse(each) if hasattr(each, "dense_shape") else each
+        rows.append(each.to_list() if isinstance(each, RaggedTensor) else np.asarray(each).tolist())
+    crossed = [[join(parts) for parts in itertools.product(*parts)] for parts in zip(*rows, strict=True)]
+    flat = [value for row in crossed for value in row]
+    return flat, [len(row) for row in crossed]
+
+
+def cross(inputs, name=None):
+    """Return all combinations of one value of each input, row by row, as texts joined by '_X_'."""
+    flat, lengths = _crossed(inputs, lambda parts: b"_X_".join(
+        part if isinstance(part, bytes) else str(part).encode() for part in parts))
+    return RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(flat, (len(flat),))), lengths)
+
+
+def cross_hashed(inputs, num_buckets=0, hash_key=None, name=None):
+    """Return the buckets of all combinations of one value of each input, row by row: TensorFlow's numbers."""
+    key = 0xDECAFCAFFE if hash_key is None else int(hash_key)
+
+    def bucket(parts):
+        hashed = key
+        for part in parts:
+            hashed = concatenated_fingerprint(
+                hashed, fingerprint64(part) if isinstance(part, bytes) else int(part) & (1 << 64) - 1)
+        return hashed % num_buckets if num_buckets else hashed % (2 ** 63 - 1)
+    flat, lengths = _crossed(inputs, bucket)
+    return RaggedTensor.from_row_lengths(engine.Tensor(np.asarray(flat, np.int64)), lengths)
 
 
 def map_flat_values(op, *args, **kwargs):

@@ -15,7 +15,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.ops.calling import host_value
 from fitloom.ops.casting import as_string as as_string
 from fitloom.ops.casting import bytes_array
-from fitloom.ops.fingerprints import fingerprint64, siphash
+from fitloom.ops.fingerprints import fingerprint64, hash64, siphash
 
 
 def _texts(x):
@@ -202,6 +202,37 @@ def unicode_decode(input, input_encoding, errors="replace", replacement_char=655
     return _pieces(input, lambda t: [ord(c) for c in t.decode(input_encoding.lower(), errors)], np.int32)
 
 
+def _with_offsets(pieces, input, input_encoding):
+    """Return (`pieces`, the byte at which each begins in its text)."""
+    def begins(text):
+        sizes = [len(c.encode(input_encoding)) for c in text.decode(input_encoding, "replace")]
+        return np.cumsum([0, *sizes])[:-1] if sizes else []
+    return pieces, _pieces(input, begins, np.int64)
+
+
+def unicode_decode_with_offsets(input, input_encoding, errors="replace", replacement_char=65533,
+                                replace_control_characters=False, name=None):
+    """Return (the code points of each text, the byte at which each character begins)."""
+    return _with_offsets(unicode_decode(input, input_encoding, errors, replacement_char), input, input_encoding)
+
+
+def unicode_split_with_offsets(input, input_encoding, errors="replace", replacement_char=65533, name=None):
+    """Return (the characters of each text, the byte at which each begins)."""
+    return _with_offsets(unicode_split(input, input_encoding, errors, replacement_char), input, input_encoding)
+
+
+def unsorted_segment_join(inputs, segment_ids, num_segments, separator="", name=None):
+    """Return for each segment the texts whose id it is, joined by `separator`; negative ids go nowhere."""
+    ids = host_value(segment_ids)
+    texts = _texts(inputs)
+    texts = texts.reshape(ids.size, *texts.shape[ids.ndim:])
+    columns = texts.reshape(ids.size, -1)
+    rows = [[_bytes(separator).join(columns[ids.ravel() == segment, column]) for column in range(columns.shape[1])]
+            for segment in range(int(host_value(num_segments)))]
+    flat = [text for row in rows for text in row]
+    return engine.Tensor(bytes_array(flat, (len(rows), *texts.shape[1:])))
+
+
 def unicode_encode(input, output_encoding="UTF-8", errors="replace", replacement_char=65533, name=None):
     """Return the texts of lists of code points (the last axis)."""
     if hasattr(input, "to_list"):
@@ -246,7 +277,10 @@ def to_hash_bucket_fast(input, num_buckets, name=None):
     return _each(lambda t: fingerprint64(_bytes(t)) % num_buckets, _texts(input), dtype=np.int64)
 
 
-to_hash_bucket = to_hash_bucket_fast
+@_over_rows
+def to_hash_bucket(input, num_buckets, name=None):
+    """Return a number in [0, num_buckets) for each text, by TensorFlow's first hash (a variant of MurmurHash)."""
+    return _each(lambda t: hash64(_bytes(t)) % num_buckets, _texts(input), dtype=np.int64)
 
 
 @_over_rows
