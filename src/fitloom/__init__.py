@@ -30,8 +30,9 @@ _ROOMS = {
     "fitloom.base.naming": "get_current_name_scope name_scope",
     "fitloom.base.shapes": "TensorShape",
     "fitloom.engine": """
-        IndexedSlices Module Tensor TensorSpec TypeSpec Variable VariableAggregation VariableSynchronization
+        Module Tensor TensorSpec TypeSpec Variable VariableAggregation VariableSynchronization
         convert_to_tensor device executing_eagerly init_scope is_symbolic_tensor is_tensor
+        type_spec_from_value
     """,
     "fitloom.autodiff": """
         GradientTape UnconnectedGradients custom_gradient grad_pass_through gradients hessians no_gradient
@@ -45,7 +46,7 @@ _ROOMS = {
         constant_initializer ones_initializer random_normal_initializer random_uniform_initializer zeros_initializer
     """,
     "fitloom.ops": """
-        Assert RaggedTensor RaggedTensorSpec SparseTensor SparseTensorSpec abs acos acosh add add_n argmax
+        Assert IndexedSlices RaggedTensor RaggedTensorSpec SparseTensor SparseTensorSpec abs acos acosh add add_n argmax
         argmin argsort as_string asin asinh assert_equal assert_greater assert_less assert_rank atan atan2 atanh
         batch_to_space bitcast boolean_mask broadcast_dynamic_shape broadcast_static_shape broadcast_to cast
         clip_by_global_norm clip_by_norm clip_by_value complex concat constant cos cosh cumsum divide dynamic_partition

@@ -13,6 +13,7 @@ from fitloom.engine.lowering import Gradient
 from fitloom.engine.recording import convert_to_tensor
 from fitloom.engine.tensor import Tensor, pending
 from fitloom.engine.trace import Trace
+from fitloom.ops.calling import is_composite
 
 _ADD = Op(lambda a, b: a + b, "add")
 _ONES = Op(lambda x: x * 0 + 1, "ones")
@@ -121,7 +122,7 @@ class GradientTape:
 
     def watch(self, tensor):
         """Make the tape treat `tensor` (or a structure of tensors) as a source."""
-        for each in nest.flatten(tensor):
+        for each in map(_flat_values, nest.flatten(tensor)):
             if not isinstance(each, Tensor) and not getattr(each, "is_variable", False):
                 raise ValueError(f"GradientTape.watch takes tensors and variables, but received "
                                  f"{type(each).__name__}. Use tf.convert_to_tensor first.")
@@ -165,7 +166,13 @@ class GradientTape:
                 results = self._replay(target, sources)
                 if results is not None:
                     return results
-            return self._gradient(target, sources, output_gradients, unconnected_gradients, None)
+            wholes = nest.flatten(sources)
+            if all(s.__class__ is Tensor or getattr(s, "is_variable", False) for s in wholes):
+                target = nest.map_structure(_flat_values, target) if is_composite(target) else target
+                return self._gradient(target, sources, output_gradients, unconnected_gradients, None)
+            results = self._gradient(nest.map_structure(_flat_values, target), list(map(_flat_values, wholes)),
+                                     output_gradients, unconnected_gradients, None)
+            return nest.pack_sequence_as(sources, list(map(_like, wholes, results)))
 
     def jacobian(self, target, sources, unconnected_gradients="none", parallel_iterations=None,
                  experimental_use_pfor=True):
@@ -364,6 +371,18 @@ class _Pause:
 
     def __exit__(self, *_):
         self.tape.start, self.tape.recording = self.tape.trace.n, True
+
+
+def _flat_values(value):
+    """The values of a ragged or sparse tensor: what is differentiated. Other things are themselves."""
+    return getattr(value, "flat_values", value.values) if is_composite(value) else value
+
+
+def _like(whole, gradient):
+    """A gradient with respect to `whole`, as a ragged or sparse tensor where that is one."""
+    if gradient is None or not is_composite(whole):
+        return gradient
+    return getattr(whole, "with_flat_values", whole.with_values)(gradient)
 
 
 def _reverse(trace, plan, cotangents):

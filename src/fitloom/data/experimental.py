@@ -29,6 +29,15 @@ from fitloom.data.tables import (
 )
 from fitloom.data.threads import AUTOTUNE as AUTOTUNE
 from fitloom.data.transforms import Wrapper
+from fitloom.data.vocabularies import (
+    DatasetInitializer as DatasetInitializer,
+)
+from fitloom.data.vocabularies import (
+    index_table_from_dataset as index_table_from_dataset,
+)
+from fitloom.data.vocabularies import (
+    table_from_dataset as table_from_dataset,
+)
 from fitloom.data.windows import Listed
 
 INFINITE_CARDINALITY, UNKNOWN_CARDINALITY = INFINITE, UNKNOWN

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from fitloom import engine, ops
+from fitloom.base import nest
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import structure
 from fitloom.data.caching import Cache
@@ -257,7 +258,10 @@ class Optional:
     @staticmethod
     def from_value(value):
         """Return an Optional that holds `value`."""
-        return Optional((value,), None)
+        def converted(leaf):
+            return leaf if hasattr(leaf, "_type_spec") else engine.convert_to_tensor(leaf)
+        value = nest.map_structure(converted, value)
+        return Optional((value,), nest.map_structure(engine.type_spec_from_value, value))
 
     @staticmethod
     def empty(element_spec):

@@ -47,7 +47,6 @@ from fitloom.engine.functional import (  # noqa: E402
 from fitloom.engine.host_values import set_host_values as set_host_values  # noqa: E402
 from fitloom.engine.instruction import STATISTICS as STATISTICS, Op as Op  # noqa: E402
 from fitloom.engine.module import (  # noqa: E402
-    IndexedSlices as IndexedSlices,
     Module as Module,
     VariableAggregation as VariableAggregation,
     VariableSynchronization as VariableSynchronization,

@@ -103,38 +103,3 @@ class VariableSynchronization(enum.Enum):
     """When replicas' values of a variable are combined."""
 
     AUTO, NONE, ON_WRITE, ON_READ = range(4)
-
-
-class IndexedSlices:
-    """Rows `values` that stand at `indices` of an otherwise zero tensor.
-
-    Gradients here are dense; this type is for code that builds or accepts slices itself.
-    """
-
-    def __init__(self, values, indices, dense_shape=None):
-        self.values, self.indices, self.dense_shape = values, indices, dense_shape
-
-    dtype = property(lambda self: self.values.dtype)
-    shape = property(lambda self: self.dense_shape)
-
-    def __tf_tensor__(self, dtype=None, name=None):
-        if self.dense_shape is None:
-            raise ValueError("An IndexedSlices without dense_shape cannot become a dense tensor.")
-        from fitloom.engine.recording import convert_to_tensor
-        shape = tuple(int(d) for d in convert_to_tensor(self.dense_shape).numpy())
-        return _densify(convert_to_tensor(self.values), convert_to_tensor(self.indices), shape=shape)
-
-
-def _densify(values, indices, shape):
-    from fitloom.engine.recording import op
-    global _DENSIFY
-    if _DENSIFY is None:
-        @op(name="densify")
-        def densify(values, indices, *, shape):
-            import jax.numpy as jnp
-            return jnp.zeros(shape, values.dtype).at[indices].add(values)
-        _DENSIFY = densify
-    return _DENSIFY(values, indices, shape=shape)
-
-
-_DENSIFY = None

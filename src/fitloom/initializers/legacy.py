@@ -4,11 +4,11 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.initializers.constant_initializers import Constant, Ones, Zeros
-from fitloom.initializers.initializer import dimensions, numpy_dtype
+from fitloom.initializers.initializer import RandomInitializer, dimensions, numpy_dtype
 from fitloom.initializers.random_initializers import RandomNormal, RandomUniform
 
 
-class _Fresh:
+class _Fresh(RandomInitializer):
     """Without a seed every call draws new values (those of `keras.initializers` repeat the first call's)."""
 
     def generator(self) -> np.random.Generator:

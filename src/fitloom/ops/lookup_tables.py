@@ -7,6 +7,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.ops.calling import host_value
 from fitloom.ops.fingerprints import fingerprint64
 
@@ -65,12 +66,22 @@ class StaticHashTable:
         self.key_dtype, self.value_dtype = initializer.key_dtype, initializer.value_dtype
         self.default_value = engine.convert_to_tensor(default_value, dtype=self.value_dtype)
         self._items = {}
-        self.insert(initializer.keys, initializer.values)
+        self._add(initializer.keys, initializer.values)
 
-    def insert(self, keys, values):
-        """Add entries."""
-        for key, value in zip(host_value(keys).ravel().tolist(), host_value(values).ravel(), strict=True):
+    def _add(self, keys, values):
+        keys = host_value(engine.convert_to_tensor(keys, dtype=self.key_dtype), "a table's keys")
+        values = host_value(engine.convert_to_tensor(values, dtype=self.value_dtype), "a table's values")
+        rows = values.reshape(-1, *tuple(self.default_value.shape))
+        for key, value in zip(keys.ravel().tolist(), rows, strict=True):
             self._items[key] = value
+
+    def export(self, name=None):
+        """Return (keys, values)."""
+        keys = np.empty(len(self._items), dtypes.numpy_dtype(self.key_dtype))
+        values = np.empty((len(self._items), *tuple(self.default_value.shape)), dtypes.numpy_dtype(self.value_dtype))
+        keys[:] = list(self._items)
+        values[:] = list(self._items.values()) or 0
+        return engine.Tensor(keys), engine.Tensor(values)
 
     def size(self, name=None):
         """Return the number of entries."""
@@ -83,34 +94,58 @@ class StaticHashTable:
         if hasattr(keys, "dense_shape"):
             return keys.with_values(self.lookup(keys.values))
         array = host_value(engine.convert_to_tensor(keys), "a table's keys")
-        default = np.asarray(self.default_value)[()]
+        default, shape = np.asarray(self.default_value)[()], tuple(self.default_value.shape)
         flat = [self._items.get(key, default) for key in array.ravel().tolist()]
-        made = np.empty(len(flat), dtypes.numpy_dtype(self.value_dtype))
-        made[:] = flat
-        return engine.Tensor(made.reshape(array.shape))
+        made = np.empty((len(flat), *shape), dtypes.numpy_dtype(self.value_dtype))
+        if flat:
+            made[:] = flat
+        return engine.Tensor(made.reshape(array.shape + shape))
 
     __getitem__ = lookup
 
 
 class MutableHashTable(StaticHashTable):
-    """A table that grows by `insert` and shrinks by `remove`."""
+    """A table that grows by `insert` and shrinks by `remove`; a value has the shape of `default_value`."""
 
     def __init__(self, key_dtype, value_dtype, default_value, name="MutableHashTable", experimental_is_anonymous=False):
         self.key_dtype, self.value_dtype = dtypes.as_dtype(key_dtype), dtypes.as_dtype(value_dtype)
         self.default_value = engine.convert_to_tensor(default_value, dtype=self.value_dtype)
         self._items = {}
 
+    def insert(self, keys, values, name=None):
+        """Add entries, in the place of those with the same keys."""
+        self._add(keys, values)
+
     def remove(self, keys, name=None):
         """Take entries out."""
         for key in host_value(engine.convert_to_tensor(keys)).ravel().tolist():
             self._items.pop(key, None)
 
-    def export(self, name=None):
-        """Return (keys, values)."""
-        keys = np.empty(len(self._items), dtypes.numpy_dtype(self.key_dtype))
-        values = np.empty(len(self._items), dtypes.numpy_dtype(self.value_dtype))
-        keys[:], values[:] = list(self._items), list(self._items.values())
-        return engine.Tensor(keys), engine.Tensor(values)
+
+class DenseHashTable(MutableHashTable):
+    """A mutable table; two keys, `empty_key` and `deleted_key`, are set aside and may not be inserted."""
+
+    def __init__(self, key_dtype, value_dtype, default_value, empty_key, deleted_key, initial_num_buckets=None,
+                 name="MutableDenseHashTable", checkpoint=True, experimental_is_anonymous=False):
+        super().__init__(key_dtype, value_dtype, default_value)
+        self._set_aside = [host_value(engine.convert_to_tensor(key, dtype=key_dtype)).item()
+                           for key in (empty_key, deleted_key)]
+        if self._set_aside[0] == self._set_aside[1]:
+            raise ValueError(f"DenseHashTable expected different keys, but received {empty_key!r} for empty_key and "
+                             "deleted_key.")
+
+    def insert(self, keys, values, name=None):
+        """Add entries."""
+        wrong = set(host_value(engine.convert_to_tensor(keys)).ravel().tolist()) & set(self._set_aside)
+        if wrong:
+            raise InvalidArgumentError(f"DenseHashTable's empty_key and deleted_key cannot be inserted: {wrong}.")
+        super().insert(keys, values)
+
+    insert_or_assign = insert
+
+    def erase(self, keys, name=None):
+        """Take entries out."""
+        self.remove(keys)
 
 
 class StaticVocabularyTable:

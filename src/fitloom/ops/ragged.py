@@ -36,6 +36,8 @@ class RaggedTensor:
         [[1, 2], [3, 0]]
     """
 
+    _uniform = None
+
     def __init__(self, values, row_splits, internal=True):
         self.values, self._splits = values, _partition(row_splits, "row splits")
 
@@ -62,7 +64,9 @@ class RaggedTensor:
         """Return the ragged tensor whose rows all have `uniform_row_length` values."""
         values, length = values if isinstance(values, RaggedTensor) else tensor(values), int(uniform_row_length)
         count = int(nrows) if nrows is not None else int(values.shape[0]) // length if length else 0
-        return cls.from_row_lengths(values, np.full(count, length))
+        made = cls.from_row_lengths(values, np.full(count, length))
+        made._uniform = length
+        return made
 
     @classmethod
     def from_row_starts(cls, values, row_starts, name=None, validate=True):
@@ -143,7 +147,16 @@ class RaggedTensor:
     @property
     def shape(self):
         """The shape; ragged axes are None."""
-        return TensorShape([len(self._splits) - 1, None, *tuple(self.values.shape)[1:]])
+        return TensorShape([len(self._splits) - 1, self._uniform, *tuple(self.values.shape)[1:]])
+
+    @property
+    def uniform_row_length(self):
+        """The length of the rows if they were made with one, else None."""
+        return None if self._uniform is None else engine.Tensor(np.asarray(self._uniform, self._splits.dtype))
+
+    @property
+    def _type_spec(self):
+        return RaggedTensorSpec(self.shape, self.dtype, self.ragged_rank, self.row_splits.dtype)
 
     def get_shape(self):
         """Return the shape."""

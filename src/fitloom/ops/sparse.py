@@ -41,9 +41,16 @@ class SparseTensor:
     shape = property(lambda self: TensorShape(self._shape))
     dense_shape = property(lambda self: engine.Tensor(np.asarray(self._shape, np.int64)))
 
+    _type_spec = property(lambda self: SparseTensorSpec(self.shape, self.dtype))
+
     def get_shape(self):
         """Return the shape."""
         return self.shape
+
+    def set_shape(self, shape):
+        """Check that `shape`, of which parts may be None, is the shape."""
+        if not self.shape.is_compatible_with(shape):
+            raise ValueError(f"set_shape expected the shape {self._shape}, but received {TensorShape(shape)}.")
 
     def numpy(self):
         """Return the dense array."""
