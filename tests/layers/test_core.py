@@ -23,8 +23,8 @@ def test_dense_names_the_axis_that_changed():
 def test_unknown_arguments_and_unimplemented_ones_are_errors():
     with pytest.raises(ValueError, match="unit"):
         layers.Dense(2, unit=3)
-    with pytest.raises(NotImplementedError, match="lora_rank"):
-        layers.Dense(2, lora_rank=2)
+    with pytest.raises(ValueError, match="lora_rank"):
+        layers.Dense(2, lora_rank=1.5)
     with pytest.raises(NotImplementedError, match="renorm"):
         layers.BatchNormalization(renorm=True)
     with pytest.raises(ValueError, match="Did you mean 'relu'"):

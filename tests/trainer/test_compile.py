@@ -148,3 +148,14 @@ def test_metrics_in_the_place_of_loss_weights_are_refused():
     model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="third argument by position is loss_weights"):
         model.compile("adam", "mse", ["mae"])
+
+
+def test_a_loss_that_answers_calls_itself_is_called():
+    class Total(tf.keras.losses.Loss):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return tf.reduce_sum(y_pred)
+
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", Total())
+    assert model.evaluate(np.ones((3, 2), "float32"), np.zeros((3, 1), "float32"), verbose=0) == 6.0
+    model.fit(np.ones((5, 2), "float32"), np.zeros((5, 1), "float32"), batch_size=2, verbose=0)

@@ -10,6 +10,7 @@ from fitloom import activations, ops
 from fitloom.base import config
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
+from fitloom.layers.low_rank import LowRank
 from fitloom.ops import layer_kernels as kernels
 
 
@@ -95,14 +96,18 @@ class _Convolution(BuiltinLayer):
         return x if batch is None else ops.reshape(x, (*batch, *tuple(x.shape)[1:]))
 
 
-class _Conv(_Convolution):
+class _Conv(LowRank, _Convolution):
     """Base of Conv1D, Conv2D, Conv3D."""
+
+    not_in_config = ("lora_rank", "lora_alpha")
 
     def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, groups=1,
                  activation=None, use_bias=True, kernel_initializer="glorot_uniform", bias_initializer="zeros",
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 bias_constraint=None, **kwargs):
+                 bias_constraint=None, lora_rank=None, lora_alpha=None, **kwargs):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._keep_lora(lora_rank, lora_alpha)
+        del lora_rank, lora_alpha
         self._keep(locals())
         self._standardize()
         if filters % groups:
@@ -118,6 +123,7 @@ class _Conv(_Convolution):
                              f"shape is {tuple(input_shape)}).")
         self.kernel = self._weight("kernel", (*self.kernel_size, channels // self.groups, self.filters))
         self._finish_build(input_shape, self.filters)
+        self._adapt_if_asked()
 
     def _convolve(self, x):
         return kernels.conv(x, self.kernel, **self._settings())

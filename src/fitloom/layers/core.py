@@ -6,20 +6,18 @@ from fitloom import activations, ops
 from fitloom.base import nest, registry, serialization
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
+from fitloom.layers.low_rank import LowRank
 from fitloom.ops import layer_kernels as kernels
 
 
-def refuse_quantization(layer, lora_rank, quantization_config):
+def refuse_quantization(layer, quantization_config):
     """Raise for arguments that Keras has and this package does not implement."""
-    if lora_rank is not None:
-        raise NotImplementedError(f"{type(layer).__name__}(lora_rank={lora_rank}) is not implemented. Write a layer "
-                                  "with two small kernels, or leave lora_rank out.")
     if quantization_config is not None:
         raise NotImplementedError(f"{type(layer).__name__}(quantization_config=...) is not implemented. Use a dtype "
                                   "policy such as 'mixed_bfloat16'.")
 
 
-class Dense(BuiltinLayer):
+class Dense(LowRank):
     """Compute `activation(inputs @ kernel + bias)` over the last axis.
 
     Args:
@@ -29,7 +27,8 @@ class Dense(BuiltinLayer):
         kernel_initializer, bias_initializer: how the weights start.
         kernel_regularizer, bias_regularizer, activity_regularizer: penalties that join `losses`.
         kernel_constraint, bias_constraint: projections after each update.
-        lora_rank, lora_alpha, quantization_config: must be None (not implemented).
+        lora_rank, lora_alpha: if set, `enable_lora(lora_rank, lora_alpha)` follows `build`.
+        quantization_config: must be None (not implemented).
 
     Weights: kernel `(inputs, units)`, bias `(units,)`.
 
@@ -53,7 +52,9 @@ class Dense(BuiltinLayer):
                              f"Received: units={units!r}")
         units = int(units)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse_quantization(self, lora_rank, quantization_config)
+        refuse_quantization(self, quantization_config)
+        self._keep_lora(lora_rank, lora_alpha)
+        del lora_rank, lora_alpha
         self._keep(locals())
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
@@ -70,6 +71,7 @@ class Dense(BuiltinLayer):
             name="bias", shape=(self.units,), initializer=self.bias_initializer, regularizer=self.bias_regularizer,
             constraint=self.bias_constraint) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+        self._adapt_if_asked()
 
     def call(self, inputs, training=None):
         """Return the affine map, activated."""
@@ -81,7 +83,7 @@ class Dense(BuiltinLayer):
         return (*input_shape[:-1], self.units)
 
 
-class EinsumDense(BuiltinLayer):
+class EinsumDense(LowRank):
     """Compute `activation(einsum(equation, inputs, kernel) + bias)`.
 
     Args:
@@ -91,7 +93,8 @@ class EinsumDense(BuiltinLayer):
         activation: function, its name, or None.
         bias_axes: letters of the output axes over which the bias varies, or None for no bias.
         kernel_initializer ... bias_constraint: as in Dense.
-        lora_rank, lora_alpha, gptq_unpacked_column_size, quantization_config: must be None (not implemented).
+        lora_rank, lora_alpha: as in Dense.
+        gptq_unpacked_column_size, quantization_config: must be None (not implemented).
 
     Weights: kernel (by the equation), bias.
     """
@@ -103,7 +106,9 @@ class EinsumDense(BuiltinLayer):
                  bias_constraint=None, lora_rank=None, lora_alpha=None, gptq_unpacked_column_size=None,
                  quantization_config=None, **kwargs):
         super().__init__(**kwargs)
-        refuse_quantization(self, lora_rank, quantization_config)
+        refuse_quantization(self, quantization_config)
+        self._keep_lora(lora_rank, lora_alpha)
+        del lora_rank, lora_alpha
         self.partial_output_shape = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
         del output_shape
         self._keep(locals())
@@ -118,6 +123,7 @@ class EinsumDense(BuiltinLayer):
             name="bias", shape=bias_shape, initializer=self.bias_initializer, regularizer=self.bias_regularizer,
             constraint=self.bias_constraint) if bias_shape is not None else None
         self.input_spec = InputSpec(ndim=len(input_shape))
+        self._adapt_if_asked()
 
     def _shapes(self, input_shape):
         """Return the shapes of kernel, bias (or None) and output."""

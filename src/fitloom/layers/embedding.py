@@ -2,11 +2,11 @@
 """Embedding and ReversibleEmbedding: vectors for whole numbers."""
 from fitloom import ops
 from fitloom.base import dtypes
-from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.core import refuse_quantization
+from fitloom.layers.low_rank import LowRank
 
 
-class Embedding(BuiltinLayer):
+class Embedding(LowRank):
     """Look up a trained vector for each whole number.
 
     Args:
@@ -15,7 +15,8 @@ class Embedding(BuiltinLayer):
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the table.
         mask_zero: whether index 0 is padding, which later layers skip.
         weights: initial table (or a list that holds it).
-        lora_rank, lora_alpha, quantization_config: must be None (not implemented).
+        lora_rank, lora_alpha: if set, `enable_lora(lora_rank, lora_alpha)` follows `build`.
+        quantization_config: must be None (not implemented).
 
     Weights: embeddings `(input_dim, output_dim)`. Inputs: integers of any shape; an axis is added at the end.
 
@@ -26,6 +27,7 @@ class Embedding(BuiltinLayer):
     """
 
     not_in_config = ("weights", "lora_rank", "lora_alpha")
+    _adapted = "embeddings"
 
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,
                  embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None,
@@ -35,7 +37,8 @@ class Embedding(BuiltinLayer):
             kwargs["input_shape"] = length if isinstance(length, (list, tuple)) else (length,)
         del length
         super().__init__(**kwargs)
-        refuse_quantization(self, lora_rank, quantization_config)
+        refuse_quantization(self, quantization_config)
+        self._keep_lora(lora_rank, lora_alpha)
         given = weights
         del weights
         self.input_dim, self.output_dim = self._sizes((input_dim, output_dim), 2, "(input_dim, output_dim)")
@@ -54,6 +57,7 @@ class Embedding(BuiltinLayer):
             self.embeddings = self.add_weight(
                 name="embeddings", shape=(self.input_dim, self.output_dim), initializer=self.embeddings_initializer,
                 regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
+            self._adapt_if_asked()
 
     def call(self, inputs):
         """Return the rows at the indices."""

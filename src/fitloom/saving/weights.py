@@ -10,6 +10,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.layers import Layer
+from fitloom.layers.low_rank import LowRank
 from fitloom.optimizers import Optimizer
 from fitloom.saving import hdf5
 from fitloom.saving.tree import places
@@ -165,7 +166,8 @@ def _build(optimizer, model, stored):
 def _reads_plainly(thing):
     """Whether it uses `load_own_variables` as defined here: variable by variable."""
     if isinstance(thing, Layer):
-        return type(thing).load_own_variables is Layer.load_own_variables
+        return type(thing).load_own_variables in (Layer.load_own_variables, LowRank.load_own_variables) \
+            and not getattr(thing, "lora_enabled", False)
     return type(thing).load_own_variables is Optimizer.load_own_variables
 
 
