@@ -156,6 +156,14 @@ def test_reshape_checks_sizes():
     (lambda: layers.UpSampling2D(2, interpolation="linear"), "interpolation"),
     (lambda: layers.Permute((0, 1)), "start from 1"),
     (lambda: layers.GroupNormalization(3)(tf.ones((1, 4))), "equal groups"),
+    (lambda: layers.GroupNormalization(0), "`groups`"), (lambda: layers.GroupNormalization(1.5), "`groups`"),
+    (lambda: layers.Embedding(0, 2), "`input_dim` must be a positive integer"),
+    (lambda: layers.Embedding(3, True), "`output_dim` must be a positive integer"),
+    (lambda: layers.Softmax()(tf.ones((1, 3)), mask=tf.ones((2, 3))), "broadcastable"),
+    (lambda: layers.AdditiveAttention()(tf.ones((1, 2, 2))), "must be called on a list"),
+    (lambda: layers.MultiHeadAttention(2, 4, value_dim=0), "argument `value_dim`"),
+    (lambda: layers.MultiHeadAttention(2, 4, output_shape=8.0), "Invalid `output_shape`"),
+    (lambda: layers.GroupedQueryAttention(2, 4, 4).compute_output_shape((2, 4, 8), (2, 2, 8), (2, 1, 8)), "must be equal"),
 ])
 def test_errors_name_the_argument(make, match):
     with pytest.raises(ValueError, match=match):

@@ -87,3 +87,18 @@ def test_normalization_errors(x):
     layer.adapt(x)
     with pytest.raises(ValueError, match="cannot adapt"):
         layer.adapt(np.ones((2, 4, 5)))
+
+
+def test_layer_normalization_with_rms_scaling_only_divides_by_the_deviation():
+    x = np.random.default_rng(0).normal(3, 2, (2, 3, 4)).astype("float32")
+    layer = tf.keras.layers.LayerNormalization(axis=(1, 2), rms_scaling=True, gamma_initializer="random_normal")
+    outputs = layer(x)
+    assert [w.name for w in layer.weights] == ["gamma"]
+    np.testing.assert_allclose(outputs, x / np.sqrt(x.var((1, 2), keepdims=True) + 1e-3) * layer.gamma.numpy(),
+                               rtol=1e-5, atol=1e-7)
+    assert layer.get_config()["rms_scaling"] is True
+
+
+def test_spectral_normalization_gives_the_dtype_of_its_inputs():
+    layer = tf.keras.layers.SpectralNormalization(tf.keras.layers.Dense(2), dtype="mixed_float16")
+    assert layer(tf.ones((1, 3))).dtype == "float16"

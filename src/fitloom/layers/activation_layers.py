@@ -154,8 +154,9 @@ class Softmax(_Elementwise):
     def call(self, inputs, mask=None):
         """Return the normalized exponentials; exactly 0 where masked, also where everything is."""
         if mask is not None:
-            if len(mask.shape) > len(inputs.shape):
-                raise ValueError(f"Softmax '{self.name}' expected a mask that broadcasts to its inputs of shape "
+            sizes = zip(reversed(tuple(mask.shape)), reversed(tuple(inputs.shape)))
+            if len(mask.shape) > len(inputs.shape) or any(m not in (1, None, n) and n is not None for m, n in sizes):
+                raise ValueError(f"Softmax '{self.name}' expected a mask broadcastable to its inputs of shape "
                                  f"{tuple(inputs.shape)}, but received one of shape {tuple(mask.shape)}.")
             # A finite lowest value: -inf would give NaN where everything is masked.
             lowest = -3e4 if self.compute_dtype == "float16" else -1e9

@@ -57,8 +57,9 @@ class Attention(BuiltinLayer):
         return ()
 
     def _check_inputs(self, inputs):
-        if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
-            if isinstance(inputs, (list, tuple)):
+        several = isinstance(inputs, (list, tuple)) and not any(isinstance(each, int) for each in inputs)
+        if not several or len(inputs) not in (2, 3):     # a shape, whose sizes are ints, is that of one tensor
+            if several:
                 raise ValueError(f"{type(self).__name__} layer accepts inputs list of length 2 or 3, namely "
                                  f"[query, value] or [query, value, key]. Received length: {len(inputs)}.")
             raise ValueError(f"{type(self).__name__} layer must be called on a list of inputs, namely [query, value] "
@@ -154,6 +155,11 @@ class _ProjectedAttention(BuiltinLayer):
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ValueError(f"`sliding_window` must be positive. Received: sliding_window={self.sliding_window}")
         self.supports_masking = True
+
+    def _check_shapes(self, value_shape, key_shape):
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise ValueError("All dimensions of `value` and `key`, except the last one, must be equal. Received: "
+                             f"value_shape={tuple(value_shape)} and key_shape={tuple(key_shape)}")
 
     def _projection(self, name, equation, shape, bias_axes):
         """Make one of the dense sublayers; each gets initializers of its own, so that draws differ."""
@@ -253,11 +259,15 @@ class MultiHeadAttention(_ProjectedAttention):
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, use_gate=False, seed=None, **kwargs):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        value_dim = value_dim or key_dim
+        value_dim = key_dim if value_dim is None else value_dim
+        if output_shape is not None and not (isinstance(output_shape, int) or isinstance(output_shape, (list, tuple))
+                                             and all(isinstance(size, int) for size in output_shape)):
+            raise ValueError("Invalid `output_shape`: expected None, an integer or a tuple of integers. Received: "
+                             f"output_shape={output_shape!r} (of type {type(output_shape).__name__})")
         for name, value in (("num_heads", num_heads), ("key_dim", key_dim), ("value_dim", value_dim)):
             if not isinstance(value, int) or value <= 0:
-                raise ValueError(f"`{name}` of MultiHeadAttention must be a positive int, but received "
-                                 f"{name}={value!r}.")
+                raise ValueError(f"Invalid value for argument `{name}` of MultiHeadAttention. Expected a positive "
+                                 f"integer. Received: {name}={value!r}")
         if isinstance(attention_axes, int):
             attention_axes = (attention_axes,)
         elif attention_axes is not None:
@@ -278,9 +288,7 @@ class MultiHeadAttention(_ProjectedAttention):
     def build(self, query_shape, value_shape, key_shape=None):
         """Make the projections."""
         key_shape = value_shape if key_shape is None else key_shape
-        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
-            raise ValueError("All dimensions of `value` and `key`, except the last one, must be equal. Received: "
-                             f"value_shape={tuple(value_shape)} and key_shape={tuple(key_shape)}")
+        self._check_shapes(value_shape, key_shape)
         self._query_dense = self._into_heads("query", query_shape, self.num_heads, self.key_dim)
         self._key_dense = self._into_heads("key", key_shape, self.num_heads, self.key_dim)
         if self.use_gate:
@@ -341,6 +349,7 @@ class MultiHeadAttention(_ProjectedAttention):
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         """Return the query's shape with the output's last axes."""
+        self._check_shapes(value_shape, value_shape if key_shape is None else key_shape)
         return (*query_shape[:-1], *(self._output_shape or (query_shape[-1],)))
 
     def get_config(self):
@@ -376,6 +385,7 @@ class GroupedQueryAttention(_ProjectedAttention):
     def build(self, query_shape, value_shape, key_shape=None):
         """Make the projections."""
         key_shape = value_shape if key_shape is None else key_shape
+        self._check_shapes(value_shape, key_shape)
         self._query_dense = self._into_heads("query", query_shape, self.num_query_heads, self.head_dim)
         self._key_dense = self._into_heads("key", key_shape, self.num_key_value_heads, self.head_dim)
         if self.use_gate:
@@ -407,6 +417,7 @@ class GroupedQueryAttention(_ProjectedAttention):
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         """Return the query's shape."""
+        self._check_shapes(value_shape, value_shape if key_shape is None else key_shape)
         return tuple(query_shape)
 
 

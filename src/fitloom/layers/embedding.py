@@ -41,7 +41,10 @@ class Embedding(LowRank):
         self._keep_lora(lora_rank, lora_alpha)
         given = weights
         del weights
-        self.input_dim, self.output_dim = self._sizes((input_dim, output_dim), 2, "(input_dim, output_dim)")
+        for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
+            if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) <= 0:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size!r}")
+        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
         self._keep({"embeddings_initializer": embeddings_initializer, "embeddings_regularizer": embeddings_regularizer,
                     "embeddings_constraint": embeddings_constraint, "mask_zero": mask_zero,
                     "quantization_config": quantization_config})

@@ -111,6 +111,8 @@ class LayerNormalization(_Normalization):
         axis: axis or axes to average over.
         epsilon: added to the variance.
         center, scale: whether beta is added and gamma multiplied.
+        rms_scaling: divide by sqrt(var + epsilon) and multiply by gamma only: no mean is subtracted, no beta added.
+            RMSNormalization is what is usually meant.
         beta_initializer ... gamma_constraint: of the weights.
 
     Weights: gamma, beta, in the shape of the axes.
@@ -118,9 +120,7 @@ class LayerNormalization(_Normalization):
 
     def __init__(self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
                  gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None, beta_constraint=None,
-                 gamma_constraint=None, **kwargs):
-        if kwargs.pop("rms_scaling", False):
-            raise NotImplementedError("LayerNormalization(rms_scaling=True) is gone; use RMSNormalization.")
+                 gamma_constraint=None, rms_scaling=False, **kwargs):
         super().__init__(**kwargs)
         if isinstance(axis, int):
             axis = [axis]
@@ -136,14 +136,27 @@ class LayerNormalization(_Normalization):
         """Make gamma and beta."""
         self._add_affine(tuple(input_shape[a] for a in self.axis))
 
+    def _add_affine(self, shape):
+        if self.rms_scaling:
+            self.beta = None
+            self.gamma = self.add_weight(
+                name="gamma", shape=shape, initializer=self.gamma_initializer, regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint, autocast=False)
+            return
+        super()._add_affine(shape)
+
     def call(self, inputs):
         """Return the normalized inputs."""
         gamma, beta = (_in_order(w, self.axis, len(inputs.shape)) for w in (self.gamma, self.beta))
+        if self.rms_scaling:
+            return self._scaled(inputs, gamma)
         return kernels.layer_norm(inputs, gamma, beta, axes=tuple(self.axis), epsilon=float(self.epsilon))
 
-    def get_config(self):
-        """Return the constructor's arguments as plain data."""
-        return {**super().get_config(), "rms_scaling": False}
+    def _scaled(self, inputs, gamma):
+        x = ops.cast(inputs, "float32") if inputs.dtype in ("float16", "bfloat16") else inputs
+        shape = [x.shape[a] if a in {axis % len(x.shape) for axis in self.axis} else 1 for a in range(len(x.shape))]
+        scaled = x * ops.rsqrt(ops.reduce_variance(x, axis=self.axis, keepdims=True) + float(self.epsilon))
+        return ops.cast(scaled * ops.cast(ops.reshape(gamma, shape), x.dtype), inputs.dtype)
 
 
 def _in_order(weight, axes, ndim):
@@ -192,6 +205,9 @@ class GroupNormalization(_Normalization):
                  gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None, beta_constraint=None,
                  gamma_constraint=None, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(groups, bool) or not isinstance(groups, int) or groups == 0 or groups < -1:
+            raise ValueError("Invalid value for argument `groups` of GroupNormalization. Expected a positive integer, "
+                             f"or -1 for instance normalization. Received: groups={groups!r}")
         self._keep(locals())
         self.supports_masking = True
 
@@ -288,7 +304,9 @@ class SpectralNormalization(Wrapper):
             sigma = ops.matmul(ops.matmul(v, matrix), ops.transpose(u))
             self.vector_u.assign(u)
             self.kernel.assign(kernel / ops.reshape(sigma, ()))
-        return self.layer(inputs)
+        outputs = self.layer(inputs)
+        floats = all(dtypes.is_floating(x.dtype.name) for x in (inputs, outputs))
+        return ops.cast(outputs, inputs.dtype) if floats else outputs
 
     def compute_output_shape(self, input_shape):
         """Return the layer's output shape."""
