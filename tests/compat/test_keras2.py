@@ -92,3 +92,22 @@ def test_thresholded_relu():
     assert keras.layers.ThresholdedReLU(1.0)(np.float32([0.5, 1.0, 2.0])).numpy().tolist() == [0, 0, 2]
     with pytest.raises(ValueError, match="theta"):
         keras.layers.ThresholdedReLU(None)
+
+
+def test_classes():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Activation("linear")])
+    x = np.float32([[0.2, 0.8], [0.9, 0.1]])
+    assert model.predict_classes(x).tolist() == [1, 0] and model.predict_proba(x).shape == (2, 2)
+    single = keras.Sequential([keras.Input((1,)), keras.layers.Activation("linear")])
+    assert single.predict_classes(x[:, :1]).tolist() == [[0], [1]]
+
+
+def test_the_two_names_of_accuracy(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    save = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}-{val_acc:.2f}.keras"), monitor="val_acc",
+                                           save_best_only=True)
+    stop = keras.callbacks.EarlyStopping("val_acc", patience=1)
+    history = model.fit(x, y, epochs=3, validation_data=(x, y), callbacks=[save, stop], verbose=0)
+    assert len(history.epoch) == 2 and len(list(tmp_path.iterdir())) == 1

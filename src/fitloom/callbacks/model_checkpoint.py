@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from fitloom.callbacks.monitoring import MonitorCallback
+from fitloom.callbacks.monitoring import MonitorCallback, with_older_names
 from fitloom.callbacks.progress import write
 from fitloom.saving import atomic
 from fitloom.saving.background import Background
@@ -82,7 +82,7 @@ class ModelCheckpoint(MonitorCallback):
         path = self._path(epoch, batch, logs)
         reason = ""
         if self.save_best_only:
-            if batch is not None and self.monitor not in logs:
+            if batch is not None and self.monitor not in with_older_names(logs):
                 if self.monitor.startswith("val_"):
                     warnings.warn(f"ModelCheckpoint with save_freq={self.save_freq} looks for '{self.monitor}' after "
                                   "single batches, where there is no validation yet: nothing is saved.", stacklevel=2)
@@ -117,7 +117,7 @@ class ModelCheckpoint(MonitorCallback):
     def _path(self, epoch, batch, logs):
         try:
             numbers = {"epoch": epoch + 1, **({} if batch is None else {"batch": batch + 1})}
-            return self.filepath.format(**{**logs, **numbers})
+            return self.filepath.format(**{**with_older_names(logs), **numbers})
         except KeyError as error:
             raise KeyError(f"The filepath '{self.filepath}' contains {{{error.args[0]}}}, which is not among the logs: "
                            f"{', '.join(logs)}.") from None

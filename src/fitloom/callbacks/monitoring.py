@@ -62,9 +62,10 @@ class MonitorCallback(Callback):
             ValueError: the log does not exist: it did not appear in the first epoch that could have had it.
         """
         logs = logs or {}
-        if self.monitor in logs:
+        known = with_older_names(logs)
+        if self.monitor in known:
             self._never_seen = False
-            value = logs[self.monitor]
+            value = known[self.monitor]
             if getattr(value, "size", 1) != 1:
                 raise ValueError(f"{type(self).__name__} monitors '{self.monitor}', which has {value.size} numbers; it "
                                  "needs a metric with one (e.g. average='macro').")
@@ -82,6 +83,16 @@ class MonitorCallback(Callback):
         # with validation_freq the first epochs have no val_ logs although later ones do
         return self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs) \
             and getattr(self.model, "_validation_later", False)
+
+
+def with_older_names(logs):
+    """Return logs with 'acc' also under the name 'accuracy' and the reverse: Keras 2 changed it between versions."""
+    twins = {}
+    for name, value in logs.items():
+        stem, _, last = name.rpartition("_")
+        if last in ("acc", "accuracy"):
+            twins[f"{stem}_" * bool(stem) + ("acc" if last == "accuracy" else "accuracy")] = value
+    return {**twins, **logs}
 
 
 def _metrics_of(model):

@@ -170,6 +170,17 @@ class Sequential(Model):
                              f"the input tensor. Layer {type(layer).__name__} has multiple required positional "
                              f"arguments: {required}")
 
+    def predict_classes(self, x, batch_size=32, verbose=0):
+        """Return the class of each row: Keras 2's name for the argmax of `predict`, or for `predict` > 0.5."""
+        probabilities = self.predict(x, batch_size=batch_size, verbose=verbose)
+        if probabilities.shape[-1] > 1:
+            return probabilities.argmax(axis=-1)
+        return (probabilities > 0.5).astype("int32")
+
+    def predict_proba(self, x, batch_size=32, verbose=0):
+        """Return the outputs for all of x: Keras 2's name for `predict`."""
+        return self.predict(x, batch_size=batch_size, verbose=verbose)
+
     def call(self, inputs, training=None, mask=None, **kwargs):
         """Call the layers one after another."""
         if self._graph is not None:
