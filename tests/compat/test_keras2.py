@@ -111,3 +111,11 @@ def test_the_two_names_of_accuracy(tmp_path):
     stop = keras.callbacks.EarlyStopping("val_acc", patience=1)
     history = model.fit(x, y, epochs=3, validation_data=(x, y), callbacks=[save, stop], verbose=0)
     assert len(history.epoch) == 2 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_states_of_a_model():
+    model = keras.Sequential([keras.layers.SimpleRNN(2, stateful=True, batch_input_shape=(3, 4, 1))])
+    x = np.ones((3, 4, 1), "float32")
+    first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
+    model.reset_states()
+    assert not np.allclose(first, second) and np.allclose(first, model.predict(x, verbose=0))

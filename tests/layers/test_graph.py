@@ -75,3 +75,36 @@ def test_symbolic_tensors_have_no_value():
     for use in (np.asarray, float, bool, iter, int):
         with pytest.raises((TypeError, ValueError)):
             use(x)
+
+
+class Positions(layers.Layer):
+    """Adds a table that is longer than any input, but not than any size one may try."""
+
+    def __init__(self, take):
+        super().__init__()
+        self.take = take
+
+    def build(self, input_shape):
+        self.table = self.add_weight(shape=(12, input_shape[-1]))
+
+    def call(self, x):
+        return x + self.take(self.table, keras.ops.shape(x)[1])
+
+
+@pytest.mark.parametrize("take", [
+    lambda table, n: table[:n], lambda table, n: keras.ops.slice(table, (0, 0), (n, 4)),
+    lambda table, n: keras.ops.take(table, keras.ops.arange(0, n), axis=0)])
+def test_tables_of_positions_for_inputs_of_unknown_length(take):
+    inputs = keras.Input((None, 4))
+    outputs = Positions(take)(inputs)
+    assert outputs.shape == (None, None, 4)
+    assert keras.Model(inputs, outputs)(np.ones((2, 7, 4))).shape == (2, 7, 4)
+
+
+def test_unknown_lengths_are_divided():
+    inputs = keras.Input((None, 4))
+    halves = layers.Lambda(lambda x: keras.ops.concatenate(keras.ops.split(x, 2, axis=1), -1))(inputs)
+    blocks = layers.Lambda(lambda x: keras.ops.reshape(x, (-1, keras.ops.shape(x)[1] // 5, 20)))(inputs)
+    assert halves.shape == (None, None, 8) and blocks.shape == (None, None, 20)
+    with pytest.raises(Exception, match="1009"):        # what fails for every size fails as it did for the first
+        layers.Lambda(lambda x: keras.ops.matmul(x, x))(inputs)

@@ -16,6 +16,8 @@ from fitloom.engine.tensor import Tensor
 # Primes that no real layer has as a size, so that products and quotients do not coincide; not larger, because
 # a model may make a NumPy array of unknown times unknown.
 _SIZES = (1009, 1013)
+# Tried where those fail: sizes that divide evenly, and sizes that a table (of positions, say) is long enough for.
+_OTHER_SIZES = ((720, 1440), (120, 240), (12, 24), (6, 12), (2, 4), (1, 2))
 
 
 def known_shape(shape):
@@ -33,10 +35,10 @@ def abstract_call(fn, args=(), kwargs=None):
     kwargs = kwargs or {}
     leaves = nest.flatten((args, kwargs))
     symbols = [x for x in leaves if isinstance(x, KerasTensor)]
-    first, structure = _shapes(fn, args, kwargs, symbols, _SIZES[0])
     if any(None in x.shape for x in symbols):
-        second, _ = _shapes(fn, args, kwargs, symbols, _SIZES[1])
+        first, second, structure = _two_shapes(fn, args, kwargs, symbols)
     else:
+        first, structure = _shapes(fn, args, kwargs, symbols, _SIZES[0])
         second = first
     shapes = [tuple(m if m == n else None for m, n in zip(a.shape, b.shape)) for a, b in zip(first, second)]
     results = iter([KerasTensor(shape, dtype=dtypes.name_of(a.dtype)) for shape, a in zip(shapes, first)])
@@ -44,6 +46,22 @@ def abstract_call(fn, args=(), kwargs=None):
 
 
 _ARRAY = object()
+
+
+def _two_shapes(fn, args, kwargs, symbols):
+    """Return the results' shapes for two sizes of the unknown dimensions, the first two that work, and the structure.
+
+    Raises:
+        Exception: what the first size led to, if no size works.
+    """
+    reason = None
+    for one, other in (_SIZES, *_OTHER_SIZES):
+        try:
+            first, structure = _shapes(fn, args, kwargs, symbols, one)
+            return first, _shapes(fn, args, kwargs, symbols, other)[0], structure
+        except Exception as error:
+            reason = reason or error
+    raise reason
 
 
 def _shapes(fn, args, kwargs, symbols, size):

@@ -116,6 +116,12 @@ class Model(TrainingMethods):
                 return layer
         raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in layers]}.")
 
+    def reset_states(self):
+        """Set the kept states of all stateful layers to zero (Keras 2)."""
+        for layer in self._flatten_layers(include_self=False, recursive=True):
+            if getattr(layer, "stateful", False):
+                layer.reset_state()
+
     # ---- what a functional model computes
 
     @default
