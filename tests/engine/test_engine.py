@@ -310,3 +310,28 @@ def test_programs_that_are_remembered_are_bounded(monkeypatch):
     for i in range(12):
         float(tf.reduce_sum(tf.ones(i + 50) * 2.0))
     assert trace.TRIE.programs <= 6
+
+
+def test_eager_steps_of_new_shapes_compile_nothing():
+    """For debugging one waits for the first step, not for the thousandth."""
+    compiled = []
+
+    def listen(name, seconds, **_):
+        if "backend_compile" in name:
+            compiled.append(name)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        tf.config.run_functions_eagerly(True)
+        v, optimizer = tf.Variable(tf.ones((3, 2))), tf.keras.optimizers.Adam()
+        optimizer.build([v])
+        before = len(compiled)
+        for rows in (17, 18):
+            x = tf.constant(np.ones((rows, 3), np.float32))
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.nn.softmax(tf.nn.relu(x @ v)) ** 2)
+            optimizer.apply_gradients([(tape.gradient(loss, v), v)])
+            assert np.isfinite(float(loss))
+        assert len(compiled) == before
+    finally:
+        tf.config.run_functions_eagerly(False)
+        jax.monitoring.unregister_event_duration_listener(listen)

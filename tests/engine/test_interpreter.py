@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from fitloom.engine.interpreter import TooSlowError, interpret
+from fitloom.engine.avals import aval
+from fitloom.engine.interpreter import MOST, MOST_PRODUCTS, TooSlowError, Uncompiled, interpret, on_host
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(5, 4)).astype(np.float32), RNG.normal(size=(5, 4)).astype(np.float32)
@@ -80,3 +81,37 @@ def test_an_interpreted_computation_can_be_limited():
     forever = jax.make_jaxpr(lambda x: lax.while_loop(lambda s: s[0, 0] < 1e9, lambda s: s * 1.0, x))(X)
     with pytest.raises(TooSlowError):
         interpret(forever, [X], deadline=time.perf_counter() + 0.05)
+
+
+@pytest.mark.parametrize("function, shape, runs", [
+    (lambda x: jnp.tanh(x @ x.T) + jnp.zeros(()), (5, 4), True),
+    (lambda x: x + 1, (MOST + 1,), False),                                       # big
+    (lambda x: x @ x.T, (2, MOST_PRODUCTS), False),                              # big
+    (lambda x: jnp.linalg.qr(x)[0], (5, 4), False),                              # NumPy lacks it
+    (lambda x: lax.while_loop(lambda s: s[0] < 9, lambda s: s + 1, x), (2,), False),
+    (lambda x: lax.scan(lambda s, r: (s + r, s), x[0], x)[0], (9,), True),
+    (lambda x: lax.scan(lambda s, r: (s + r, s), x[0], x)[0], (900,), False),    # long
+])
+def test_what_runs_on_numpy_in_eager_mode_depends_on_shapes_only(function, shape, runs):
+    found = on_host(function, [aval(shape, np.dtype(np.float32))])
+    assert (found is not None) == runs
+    if runs:
+        x = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+        np.testing.assert_allclose(found(x)[0], jax.jit(function)(x), 1e-5, 1e-6)
+
+
+def test_an_uncompiled_function_of_structures():
+    traced = []
+
+    def step(state, batch, nothing):
+        traced.append(1)
+        x, key = batch["x"], batch["key"]
+        noise = jax.random.normal(jax.random.key(key), x.shape, np.float32)
+        return {"sum": jnp.sum(x, dtype=np.float32)}, [state[0] + x + noise, state[1]], nothing
+    run, compiled = Uncompiled(step), jax.jit(step)
+    for x in (X, Y, X[:2]):
+        arguments = [[np.zeros_like(x), jnp.ones(())], {"x": x, "key": np.uint32(3)}, None]
+        for a, b in zip(jax.tree.leaves(run(*arguments)), jax.tree.leaves(compiled(*arguments)), strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+    assert len(traced) == 4                      # twice each: two shapes

@@ -127,6 +127,49 @@ def test_eager_runs_op_by_op_and_agrees():
     assert a == pytest.approx(b, rel=1e-5)
 
 
+def test_without_jit_compile_a_step_is_traced_once_and_runs_operation_by_operation():
+    traced, model, plain = [], small(optimizer="sgd", metrics=None), None
+
+    class Spy(keras.layers.Layer):
+        def call(self, x):
+            traced.append(x.shape)
+            return x
+
+    plain = keras.Sequential([keras.Input((4,)), Spy(), keras.layers.Dense(8, activation="relu"),
+                              keras.layers.Dropout(0.0), keras.layers.Dense(1)])
+    plain.compile(optimizer="sgd", loss="mse", jit_compile=False)
+    assert plain.jit_compile is False and model.jit_compile is True
+    traced.clear()
+    plain.set_weights(model.get_weights())
+    a = model.fit(X, Y, epochs=2, batch_size=10, shuffle=False, verbose=0).history["loss"]
+    b = plain.fit(X, Y, epochs=2, batch_size=10, shuffle=False, verbose=0).history["loss"]
+    assert a == pytest.approx(b, rel=1e-5) and len(traced) <= 2            # the shapes, and the step
+    for left, right in zip(model.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(left, right, 1e-5, 1e-6)
+    np.testing.assert_allclose(model.predict(X, verbose=0), plain.predict(X, verbose=0), 1e-5, 1e-6)
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(plain.evaluate(X, Y, verbose=0), rel=1e-5)
+
+
+def test_without_jit_compile_shapes_and_branches_may_depend_on_values():
+    class Positive(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            kept = tf.boolean_mask(x, x[:, 0] > 0.5)
+            return self.dense(x) + (tf.reduce_mean(kept) if float(x[0, 0]) < 9 else 0.0)
+
+    model = Positive()
+    model.compile(optimizer="sgd", loss="mse", jit_compile=False)
+    losses = model.fit(X, Y, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert model.predict(X, verbose=0).shape == (50, 1)
+    model.compile(optimizer="sgd", loss="mse", jit_compile=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be known"):
+        model.fit(X, Y, verbose=0)
+
+
 def test_second_epoch_compiles_nothing():
     from fitloom.trainer.programs import program_for
     model = small()

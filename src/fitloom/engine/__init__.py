@@ -52,6 +52,7 @@ from fitloom.engine.module import (  # noqa: E402
     VariableSynchronization as VariableSynchronization,
 )
 from fitloom.engine.placement import Placement as Placement  # noqa: E402
+from fitloom.engine.interpreter import Uncompiled as Uncompiled  # noqa: E402
 from fitloom.engine.procedure import MISSED as MISSED, Block as Block, Procedure as Procedure  # noqa: E402
 from fitloom.engine.recording import (  # noqa: E402
     Operation as Operation,

@@ -55,6 +55,11 @@ class _Settings:
 SETTINGS = _Settings()
 
 
+def records(trace) -> bool:
+    """Whether a call may be recorded as one instruction: nothing is traced or run at once around it."""
+    return trace.ledger is not None or not (trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager)
+
+
 def leave_known_paths():
     """Make open traces keep books of their own, so that what comes next is looked at."""
     with LOCK:

@@ -13,6 +13,7 @@ from fitloom.engine.checking import CHECKS, raise_failed
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, traces_of_other_threads
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
+from fitloom.engine.interpreter import Uncompiled
 from fitloom.engine.placement import Placement, placement_of
 from fitloom.engine.seeds import next_host_seed
 from fitloom.engine.store import LAYOUT, repack, unpack
@@ -128,11 +129,13 @@ class StepProgram:
         variables: the variables it touches, as far as they are known; others are found when it is traced.
         fetch: pure function of arrays (index, *data) -> batch structure, for `run`; gathers a batch on the device.
         donate: reuse the state's buffers.
+        compiled: whether the step is one program; else it is traced all the same, and its operations run one at a time.
     """
 
-    def __init__(self, fn, variables, fetch=None, donate=True):
+    def __init__(self, fn, variables, fetch=None, donate=True, compiled=True):
         self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
-        self.donate, self._jitted, self._loop = donate, None, None
+        self.donate, self._jitted, self._loop = donate and compiled, None, None
+        self.one_program = compiled
         self.compiled, self.running, self.placement, self.checked = 0, False, None, False
 
     # -- the loan
@@ -212,8 +215,11 @@ class StepProgram:
         if self.placement is not None and self.placement.across:
             Placement.dispatched += 1
         if program is None:
-            program = jax.jit(self._step if name == "_jitted" else self._many,
-                              donate_argnums=(0,) if self.donate else ())
+            if self.one_program:
+                program = jax.jit(self._step if name == "_jitted" else self._many,
+                                  donate_argnums=(0,) if self.donate else ())
+            else:
+                program = Uncompiled(self._step)
             setattr(self, name, program)
         made = CHECKS.made
         try:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a computation one operation at a time, without compiling it: for shapes that are seen once.
+"""Run a computation one operation at a time, without compiling it: for shapes that are seen once, and for debugging.
 
 XLA compiles for fixed shapes and takes a third of a second for a small training step, whether whole or cut into its
 operations. So the common primitives run on NumPy here; each of the others is compiled alone and kept by its shapes.
 """
+import math
 import time
 from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend
@@ -25,16 +27,37 @@ class TooSlowError(Exception):
     """The time allowed is over; nothing was written."""
 
 
+class NotOnHostError(Exception):
+    """NumPy lacks a primitive of the computation, or would be slow at it."""
+
+
+class Terms(NamedTuple):
+    """How a computation is run.
+
+    Args:
+        deadline: a value of `time.perf_counter()` after which a run stops with TooSlowError, or None.
+        most: elements that one equation may touch on NumPy, or None (then also any product of matrices).
+        numpy_only: raise NotOnHostError for what NumPy lacks or is slow at, instead of compiling it alone.
+    """
+
+    deadline: float | None = None
+    most: int | None = None
+    numpy_only: bool = False
+
+
+_ANY = Terms()
+
+
 class Interpreter:
     """A jaxpr, prepared to be run on NumPy arrays.
 
     Args:
         closed: a ClosedJaxpr.
-        deadline: a value of `time.perf_counter()` after which a run stops with TooSlowError, or None.
+        terms: Terms.
     """
 
-    def __init__(self, closed, deadline=None):
-        graph, self.deadline = closed.jaxpr, deadline
+    def __init__(self, closed, terms=_ANY):
+        graph, self.deadline = closed.jaxpr, terms.deadline
         self.places: dict = {}
         self.constants = [(self._place(v), _host(c)) for v, c in zip(graph.constvars, closed.consts)]
         self.inputs = [self._place(v) for v in graph.invars]
@@ -46,7 +69,7 @@ class Interpreter:
             dead = [self._place(v) for v in equation.invars
                     if not isinstance(v, _LITERAL) and last[v] == i and v not in kept]
             writes = [self._place(v) for v in equation.outvars]
-            self.steps.append((_operation(equation, deadline), reads, writes, dead))
+            self.steps.append((_operation(equation, terms), reads, writes, dead))
         self.outputs = [self._read(v) for v in graph.outvars]
         self.blank = [None] * len(self.places)
         for place, value in self.constants:
@@ -78,10 +101,78 @@ class Interpreter:
 
 
 def interpret(closed, arrays, deadline=None):
-    """Run a ClosedJaxpr on arrays; return a list of jax arrays that nobody else sees."""
+    """Run a ClosedJaxpr on arrays; return a list of NumPy arrays that nobody else sees."""
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        results = Interpreter(closed, deadline)(*map(_host, arrays))
-        return [jnp.array(r, copy=True) for r in results]
+        results = Interpreter(closed, Terms(deadline))(*map(_host, arrays))
+        return [np.array(r) for r in results]
+
+
+MOST = 1 << 22               # elements that an operation on NumPy may touch where XLA may compile it instead
+MOST_PRODUCTS = 1 << 18      # multiplications of a matrix product; beyond, BLAS starts threads beside those of XLA
+LONGEST_SCAN = 256           # steps of a loop that runs on NumPy in eager mode; longer ones are worth a compilation
+_HOST = Terms(most=MOST, numpy_only=True)
+
+
+def on_host(fn, avals) -> Any:
+    """Return a pure function of jax arrays as a function of arrays that runs on NumPy, or None.
+
+    None where NumPy lacks a primitive or would be slow: then the function is worth a compilation. The choice depends
+    on shapes and dtypes only, so the same operation gives the same bits each time.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    closed = jax.make_jaxpr(fn)(*[a.spec() for a in avals])
+    if closed.effects:
+        return None
+    try:
+        run = Interpreter(closed, _HOST)
+    except NotOnHostError:
+        return None
+
+    def call(*arrays):
+        with np.errstate(all="ignore"):
+            return [np.asarray(r) for r in run(*map(np.asarray, arrays))]
+    return call
+
+
+class Uncompiled:
+    """A pure function of structures of arrays, traced once for each signature and run one operation at a time.
+
+    On a processor its operations run on NumPy, and those that NumPy lacks are compiled alone; on an accelerator each is
+    a program of its own.
+
+    Args:
+        fn: the function.
+        kept: signatures that are remembered.
+    """
+
+    def __init__(self, fn, kept=64):
+        self.fn, self.kept, self.known = fn, kept, {}
+
+    def __call__(self, *structures):
+        """Run."""
+        leaves, tree = jax.tree_util.tree_flatten(structures)
+        leaves = [a if hasattr(a, "aval") or a.__class__ is np.ndarray else np.asarray(a) for a in leaves]
+        signature = (tree, *((a.shape, a.dtype) for a in leaves))
+        found = self.known.get(signature)
+        if found is None:
+            if len(self.known) >= self.kept:
+                del self.known[next(iter(self.known))]
+            found = self.known[signature] = self._prepare(tree, leaves)
+        run, structure = found
+        with np.errstate(all="ignore"):
+            results = run(*leaves)
+        return jax.tree_util.tree_unflatten(structure, results)
+
+    def _prepare(self, tree, leaves):
+        closed, shapes = jax.make_jaxpr(
+            lambda *flat: self.fn(*jax.tree_util.tree_unflatten(tree, flat)), return_shape=True)(
+                *[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves])
+        structure = jax.tree_util.tree_structure(shapes)
+        if jax.default_backend() != "cpu":
+            return partial(jax.core.eval_jaxpr, closed.jaxpr, closed.consts), structure
+        inner = Interpreter(closed, Terms(most=MOST))
+        return (lambda *arrays: [_array(r) for r in inner(*map(_host, arrays))]), structure
 
 
 def _host(array):
@@ -91,25 +182,31 @@ def _host(array):
     return np.asarray(array)
 
 
-def _operation(equation, deadline):
+def _array(result):
+    """A NumPy number as an array; random keys stay."""
+    return np.asarray(result) if isinstance(result, np.generic) else result
+
+
+def _operation(equation, terms):
     """Return a function of arrays that gives a list with one array for each result of an equation."""
     name, parameters = equation.primitive.name, equation.params
     inner = parameters.get("jaxpr", parameters.get("call_jaxpr"))
     if name in _CONTROL:
-        return _CONTROL[name](parameters, deadline)
+        return _CONTROL[name](parameters, terms)
     if name in _CALLS and inner is not None:
         if not isinstance(inner, jax.extend.core.ClosedJaxpr):
             inner = jax.extend.core.ClosedJaxpr(inner, ())
-        return Interpreter(inner, deadline)
-    if equation.primitive in REFERENCES:
+        return Interpreter(inner, terms)
+    if equation.primitive in REFERENCES and terms.most is None:
         plain = jax.make_jaxpr(partial(REFERENCES[equation.primitive], **parameters))(
             *[jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars])
         return _compiled(equation) if any(e.primitive.name in _CONTROL for e in plain.jaxpr.eqns) \
-            else Interpreter(plain, deadline)
+            else Interpreter(plain, terms)
     if name == "optimization_barrier":
         return lambda *arrays: arrays
     types = [v.aval.dtype for v in (*equation.invars, *equation.outvars)]
-    if all(isinstance(t, np.dtype) and t.char in _STANDARD for t in types):
+    small = terms.most is None or _is_small(equation, terms.most)
+    if small and all(isinstance(t, np.dtype) and t.char in _STANDARD for t in types):
         simple, dtype = _SIMPLE.get(name), equation.outvars[0].aval.dtype if equation.outvars else None
         made = None
         if simple is not None:
@@ -124,7 +221,17 @@ def _operation(equation, deadline):
         if name == "split":
             axis, ends = parameters["axis"], np.cumsum(parameters["sizes"])[:-1]
             return lambda x: np.split(x, ends, axis)
+    if terms.numpy_only:
+        raise NotOnHostError
     return _compiled(equation)
+
+
+def _is_small(equation, most):
+    sizes = [v.aval.size for v in (*equation.invars, *equation.outvars)]
+    if equation.primitive.name == "dot_general":
+        contracted = equation.params["dimension_numbers"][0][0]
+        return sizes[-1] * math.prod(equation.invars[0].aval.shape[d] for d in contracted) <= MOST_PRODUCTS
+    return max(sizes, default=0) <= most
 
 
 def _compiled(equation):
@@ -133,7 +240,8 @@ def _compiled(equation):
     parameters = primitive.get_bind_params(equation.params)
 
     def run(*arrays):
-        results = primitive.bind(*[jnp.asarray(a) for a in arrays], **parameters)
+        results = primitive.bind(*[jax.device_put(a) if a.__class__ is not jax.Array else a for a in arrays],
+                                 **parameters)
         return [_host(r) for r in (results if primitive.multiple_results else (results,))]
     return run
 
@@ -144,13 +252,15 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "rem
           "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
 
 
-def _cond(parameters, deadline):
-    branches = [Interpreter(b, deadline) for b in parameters["branches"]]
+def _cond(parameters, terms):
+    branches = [Interpreter(b, terms) for b in parameters["branches"]]
     return lambda index, *arrays: branches[min(max(int(index), 0), len(branches) - 1)](*arrays)
 
 
-def _while(parameters, deadline):
-    test, body = Interpreter(parameters["cond_jaxpr"], deadline), Interpreter(parameters["body_jaxpr"], deadline)
+def _while(parameters, terms):
+    if terms.numpy_only:
+        raise NotOnHostError                 # nobody knows how long it is
+    test, body = Interpreter(parameters["cond_jaxpr"], terms), Interpreter(parameters["body_jaxpr"], terms)
     for_test, for_body = parameters["cond_nconsts"], parameters["body_nconsts"]
 
     def run(*arrays):
@@ -161,8 +271,10 @@ def _while(parameters, deadline):
     return run
 
 
-def _scan(parameters, deadline):
-    body, length = Interpreter(parameters["jaxpr"], deadline), parameters["length"]
+def _scan(parameters, terms):
+    body, length = Interpreter(parameters["jaxpr"], terms), parameters["length"]
+    if terms.numpy_only and length > LONGEST_SCAN:
+        raise NotOnHostError
     constants, carried = parameters["num_consts"], parameters["num_carry"]
     avals = parameters["jaxpr"].out_avals[carried:]
     order = range(length - 1, -1, -1) if parameters["reverse"] else range(length)

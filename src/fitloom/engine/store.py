@@ -63,9 +63,28 @@ class Store:
         with jax.ensure_compile_time_eval():
             return self.placement.put(value, self.sharding)
 
+    def put(self, index, array):
+        """Give one member a copy of an array as its value, now."""
+        if self.sharding is None and jax.default_backend() == "cpu":         # without a program for each shape
+            if self.writer is not None:
+                self.writer.flush()
+            if self.layout is None:
+                self.value = np.array(array)
+            else:
+                offset, _, size = self.layout[index]
+                self.value = np.array(self.value)
+                self.value[offset:offset + size] = np.ravel(array)
+        else:
+            array, value = jnp.array(array, copy=True), self.current()
+            if self.layout is not None:
+                offset, _, size = self.layout[index]
+                array = value.at[offset:offset + size].set(array.ravel())
+            self.value = self.placed(array)
+        self.escaped = False
+
     def member(self, index):
         """Return one member's array."""
-        value = self.current()
+        value = self.current() if self.layout is None or self.writer is not None else self.value
         if self.layout is None:
             return value
         if self._host is None or self._host[0] is not value:
@@ -80,10 +99,13 @@ MEMBER, FLOATS, INTS, SEEDS = 1 << 16, -(1 << 40), -(1 << 41), -(1 << 42)
 
 
 def to_device(array):
-    """Put a NumPy array on the default device, or whole on those of the open scope, also while jax is tracing."""
+    """Put a NumPy array, which nobody changes any more, on the default device, or whole on those of the open scope.
+
+    Also while jax is tracing. Unlike `jnp.asarray` it compiles nothing (that makes a program for each shape).
+    """
     with jax.ensure_compile_time_eval():
         placement = CONTEXT.placement
-        return jnp.asarray(array) if placement is None else placement.put(array, placement.whole)
+        return jax.device_put(array) if placement is None else placement.put(array, placement.whole)
 
 
 def unpack(flat, layout):

@@ -17,6 +17,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine.avals import FLOAT, INT, SEED, aval, aval_of
 from fitloom.engine.checking import check_results, raise_failed, user_line
 from fitloom.engine.context import CLOSED, CONTEXT, LOCK, SETTINGS
+from fitloom.engine.interpreter import TooSlowError
 from fitloom.engine.placement import Placement, placement_of, spans_processes
 from fitloom.engine.program import Interpreted, Program
 from fitloom.engine.seeds import next_host_seed
@@ -88,7 +89,7 @@ class Path:
         begin = time.perf_counter()
         try:
             Interpreted(trace, live, keep, 2 * self.compiling / self.compiled)(trace, alive, stores)
-        except Exception:                                # nothing was written; a fault of the user's is raised again
+        except (TooSlowError, NotImplementedError):      # nothing was written; jax runs no such primitive alone
             make()(trace, alive, stores)
         self.interpreting += time.perf_counter() - begin
         self.interpreted += 1
@@ -401,7 +402,7 @@ class Trace:
         if not member:
             return self.leaves[leaf]
         offset, shape, size = self.holders[leaf].layout[member - 1]
-        return self.leaves[leaf][offset:offset + size].reshape(shape)
+        return np.asarray(self.leaves[leaf])[offset:offset + size].reshape(shape)
 
     def flush(self, detach=False):
         """Give every live result and every written variable its value.
@@ -421,12 +422,7 @@ class Trace:
 
     def run(self, detach):
         """Flush, for callers who hold the lock and are not inside a traced function."""
-        keep = False
-        for reference in self.tapes:
-            tape = reference()
-            if tape is not None and not tape.consumed:
-                keep = True
-        ledger = self.ledger
+        keep, ledger = bool(self.tapes and self.live_tapes()), self.ledger
         dirty = self.dirty if ledger is None else ledger.dirty
         try:
             if self.eager:
@@ -519,14 +515,16 @@ class Trace:
     def _commit_eager(self):
         for store in self.dirty:
             parts = [self.fetch(self.where(m)) for m in store.members]
-            store.value = store.placed(jnp.asarray(parts[0]) if store.layout is None else repack(parts))
+            value = parts[0] if store.layout is None else np.concatenate([np.ravel(p) for p in parts])
+            store.value = value if store.sharding is None else store.placed(value)
             store.escaped, store.writer = True, None        # the trace's tensors may be the very same array
 
 
 def execute(instruction, arrays):
     """Run one instruction now; name it in the error of a failure."""
+    run = instruction.runner()
     with jax.ensure_compile_time_eval():
-        results = instruction.run(arrays)
+        results = run(*arrays)
         if instruction.effects:
             jax.block_until_ready(results)
             jax.effects_barrier()

@@ -199,13 +199,7 @@ class Variable:
         trace = CONTEXT.trace
         if not trace.closed:
             trace.flush()
-        array = jnp.array(value.array, copy=True)
-        if self.store.layout is None:
-            self.store.current()
-            self.store.value, self.store.escaped = self.store.placed(array), False
-        else:
-            offset, _, size = self.store.layout[self.index]
-            self.store.value = self.store.current().at[offset:offset + size].set(array.ravel())
+        self.store.put(self.index, value.array)
 
     def _convert(self, value):
         if getattr(value.__class__, "is_variable", False):

@@ -4,7 +4,7 @@ import warnings
 
 from fitloom import engine, ops
 from fitloom.base import dtypes, naming, nest
-from fitloom.engine.context import CONTEXT, SETTINGS
+from fitloom.engine.context import CONTEXT, records
 from fitloom.engine.tensor import Tensor
 from fitloom.layers import call_signature, masks, replay
 from fitloom.layers.call_context import context
@@ -31,9 +31,7 @@ class LayerCalls(LayerState):
     """The part of `Layer` that answers calls."""
 
     def __call__(self, *args, **kwargs):
-        trace = CONTEXT.trace
-        if len(args) == 1 and (trace.ledger is not None
-                               or not (trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager)):
+        if len(args) == 1 and records(CONTEXT.trace):
             outputs = replay.record(self, args[0], kwargs)
             if outputs is not replay.NOT_RECORDED:
                 return outputs
@@ -75,9 +73,7 @@ class LayerCalls(LayerState):
         later = self._maybe_build(arguments)
         if self.input_spec is not None:
             self._check_input(self.input_spec, args, kwargs, first)
-        trace = CONTEXT.trace
-        if self.built and not later and len(args) == 1 and not (
-                trace.inline or trace.eager or CONTEXT.eager or SETTINGS.eager):
+        if self.built and not later and len(args) == 1 and records(CONTEXT.trace):
             outputs = replay.record(self, first, kwargs if explicit_training is None
                                     else dict(kwargs, training=explicit_training))
             if outputs is not replay.NOT_RECORDED:

@@ -28,7 +28,7 @@ class TrainingMethods(Layer):
             weighted_metrics: metrics that sample weights apply to.
             run_eagerly: run step by step in Python, for debugging.
             steps_per_execution: batches per dispatch.
-            jit_compile: accepted for compatibility; steps are always compiled unless run eagerly.
+            jit_compile: 'auto' and True give one compiled step; False runs its operations one at a time.
             auto_scale_loss: wrap the optimizer for loss scaling under 'mixed_float16'.
         """
         trainer.compile(self, optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,

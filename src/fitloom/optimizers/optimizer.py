@@ -255,13 +255,14 @@ class Optimizer(State):
         state = self.variables
         arrays = ([g.array for g in gradients], [v.array for v in variables], [s.array for s in state])
         rate = None if rate is None else rate.array
-        pure = self._pure_update
         if engine.executing_eagerly():
-            key = ("eager", self._program_version())
+            key = ("eager", self._program_version(), indices)
             if key not in self._procedures:
-                self._procedures[key] = jax.jit(lambda *a: self._pure_update(*a), static_argnums=3)
-            pure = self._procedures[key]
-        values, new = pure(*arrays, indices, rate)
+                self._procedures[key] = engine.Uncompiled(
+                    lambda gradients, values, state, rate: self._pure_update(gradients, values, state, indices, rate))
+            values, new = self._procedures[key](*arrays, rate)
+        else:
+            values, new = self._pure_update(*arrays, indices, rate)
         for variable, array in zip(variables, values):
             variable.assign(engine.Tensor(array))
         for variable, array, old in zip(state, new, arrays[2]):

@@ -250,8 +250,8 @@ class Restoration:
             if key not in self.values:              # given to another object before
                 self.values = self.again()["values"]
             objects.check(thing, self.values[key], key)
+        objects.set_values([(thing, self.values[key]) for thing, key in found])
         for thing, key in found:
-            objects.set_value(thing, self.values[key])
             self.bound[id(thing)] = (thing, key)
             self.used.add(key)
         for _, key in found:

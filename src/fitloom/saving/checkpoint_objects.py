@@ -132,7 +132,7 @@ def value_of(thing):
 
 
 def check(thing, value, path):
-    """Raise unless `set_value` can give `thing` this value.
+    """Raise unless `set_values` can give `thing` this value.
 
     Raises:
         ValueError: another shape, dtype or kind of object.
@@ -150,14 +150,17 @@ def check(thing, value, path):
                          f"variable '{name}' with dtype {thing.dtype} (in the checkpoint: '{path}').")
 
 
-def set_value(thing, value):
-    """Give a variable, an iterator or a table a stored value."""
-    kind = kind_of(thing)
-    if kind == VALUE:
-        with engine.outside():
-            thing.assign(value)
-    elif kind == ITERATOR:
-        thing.restore(value)
-    else:
-        thing._items.clear()
-        thing.insert(*value)
+def set_values(pairs):
+    """Give variables, iterators and tables stored values, as `check` has found fit.
+
+    Args:
+        pairs: list of (object, value); arrays that nobody changes any more.
+    """
+    with engine.outside():
+        engine.set_host_values([(thing, value) for thing, value in pairs if kind_of(thing) == VALUE])
+    for thing, value in pairs:
+        if kind_of(thing) == ITERATOR:
+            thing.restore(value)
+        elif kind_of(thing) == TABLE:
+            thing._items.clear()
+            thing.insert(*value)

@@ -2,6 +2,9 @@
 """A model's weights in a safetensors file, named by their places: 'layers/dense_1/kernel'."""
 import warnings
 
+import numpy as np
+
+from fitloom import engine
 from fitloom.layers import Layer
 from fitloom.saving import safetensors_files
 from fitloom.saving.tree import places
@@ -46,9 +49,7 @@ def load(model, path, skip_mismatch=False):
             raise ValueError(text)
         warnings.warn(text, stacklevel=4)
     bad = {name for name, *_ in rows}
-    for name, variable in named.items():
-        if name not in bad:
-            variable.assign(arrays[name])
+    engine.set_host_values([(variable, np.array(arrays[name])) for name, variable in named.items() if name not in bad])
 
 
 def _brief(value):

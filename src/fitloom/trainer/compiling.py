@@ -30,8 +30,8 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
         weighted_metrics: the same; these also see `sample_weight` and `class_weight`.
         run_eagerly: run every operation at once instead of compiling the step (for debugging).
         steps_per_execution: batches for each call of the batch callbacks.
-        jit_compile: accepted for Keras' sake: 'auto', True and False all give one compiled step; use
-            `run_eagerly=True` for a step that is not compiled.
+        jit_compile: 'auto' and True give one compiled step; with False the step is traced once for each shape and its
+            operations run one at a time (shapes may then depend on values).
         auto_scale_loss: with the policy 'mixed_float16', wrap the optimizer in a LossScaleOptimizer.
 
     Raises:
@@ -59,7 +59,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     hold(model, "loss", loss)
     hold(model, "run_eagerly", bool(run_eagerly))
     hold(model, "steps_per_execution", int(steps_per_execution))
-    hold(model, "jit_compile", True if jit_compile == "auto" else bool(jit_compile))
+    hold(model, "jit_compile", jit_compile in ("auto", True, None))
     hold(model, "stop_training", False)
     hold(model, "compiled", True)
     hold(model, "distribute_strategy", distribute.get_strategy())

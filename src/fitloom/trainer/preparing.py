@@ -8,7 +8,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.trainer import validation
 from fitloom.trainer.compile_loss import targets_of
 from fitloom.trainer.compiling import compiled_of
-from fitloom.trainer.programs import device, is_default
+from fitloom.trainer.programs import VALUE_NEEDED, device, is_default, jit_compiles, runs_eagerly
 from fitloom.trainer.steps import unpack_x_y_sample_weight
 
 
@@ -60,18 +60,20 @@ def check_targets(compile_loss, y, y_pred):
 def _predictions(model, x, mode):
     """Call the model on a batch without computing anything: for the shapes, and to build it."""
     try:
-        if getattr(model, "run_eagerly", False):
-            with engine.eager_scope():        # what the user looks at inside must have values
-                return model(nest.map_structure(device, x), training=False)
-        if any(getattr(leaf, "dtype", None) in (object, dtypes.string) for leaf in nest.flatten(x)):
-            with engine.eager_scope():        # text lives on the host
-                return model(nest.map_structure(device, x), training=False)
+        text = any(getattr(leaf, "dtype", None) in (object, dtypes.string) for leaf in nest.flatten(x))
+        if runs_eagerly(model) or text:
+            return _values(model, x)          # what the user looks at inside must have values; text lives on the host
         inputs = _symbols(x)
         known = model.__dict__.setdefault("_known_outputs", {})
         key = (len(model.variables), *((path, leaf.shape, leaf.dtype) for path, leaf in validation.paths(inputs)
                                        if leaf is not None))
         if key not in known or not model.built:
-            known[key] = engine.abstract_call(model, (inputs,), {"training": False})
+            try:
+                known[key] = engine.abstract_call(model, (inputs,), {"training": False})
+            except VALUE_NEEDED:
+                if jit_compiles(model):
+                    raise
+                return _values(model, x)
         return known[key]
     except InvalidArgumentError as error:
         if "string tensor" not in str(error):
@@ -82,6 +84,11 @@ def _predictions(model, x, mode):
         if is_default(model, f"{mode}_step"):
             raise
         return None                      # a model that has its own step and cannot be called
+
+
+def _values(model, x):
+    with engine.eager_scope():
+        return model(nest.map_structure(device, x), training=False)
 
 
 def _symbols(structure):

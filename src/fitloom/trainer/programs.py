@@ -9,6 +9,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes, nest
+from fitloom.base.errors import NoValueError, OperatorNotAllowedInGraphError, ValueNotKnownError
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.monitor import summaries
 from fitloom.trainer import compiling, steps
@@ -17,6 +18,8 @@ from fitloom.trainer.waiting import Waiting
 
 RESIDENT_BYTES = 1 << 30        # arrays up to this size go to the device once, as a whole
 DISPATCH_SECONDS = 0.1          # so much work a dispatch at most: progress and Ctrl-C stay responsive
+# what is raised where Python needs a value while a step is traced
+VALUE_NEEDED = (ValueNotKnownError, OperatorNotAllowedInGraphError, NoValueError)
 _STEPS = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
 
 
@@ -26,6 +29,9 @@ class Program:
     The step is pure: weights, optimizer slots, metrics and seeds go in and come out, their buffers donated. Batches
     are dispatched one by one, or, where the data is in memory, many in one loop on the device.
 
+    With `jit_compile=False` the step is traced all the same, and its operations run one at a time. A step that needs a
+    value while it is traced runs as Python then, as with `run_eagerly=True`.
+
     Args:
         model: the model.
         mode: 'train', 'test' or 'predict'.
@@ -33,8 +39,8 @@ class Program:
 
     def __init__(self, model, mode):
         self.model, self.mode = model, mode
-        self.eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
-        self.signature = signature_of(model)
+        self.eager, self.signature = runs_eagerly(model), signature_of(model)
+        self.jitted = jit_compiles(model)
         self.pads = can_pad(model, mode)
         maker = f"make_{mode}_function"        # an own one takes an iterator and runs as it is
         self.custom = None if is_default(model, maker) else getattr(model, maker)()
@@ -55,7 +61,8 @@ class Program:
             variables = variables + self.guard.variables
         self._variables = variables if self.guard is not None else ()
         self._program = None if self.eager else engine.StepProgram(
-            lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict")
+            lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict",
+            compiled=self.jitted)
 
     def _step(self, data, mask):
         with steps.counting_only(mask), self._replicas, self.destination:
@@ -72,15 +79,24 @@ class Program:
         if self.custom is not None:
             return self.custom(iter([nest.map_structure(device, data)]))
         if self.eager or self._takes_text(data):
-            with engine.eager_scope():
-                result = self._step(nest.map_structure(device, data), device(mask))
+            result = self._run_eagerly(data, mask)
         else:
-            result = engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
+            try:
+                result = engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
+            except VALUE_NEEDED:
+                if self.jitted:
+                    raise
+                self.text = True                           # from now on as Python
+                result = self._run_eagerly(data, mask)
         if self.guard is not None:
             result = self.guard.note(result, 1, lambda i: data)
         if self.mode == "train":
             self._latest = result
         return result
+
+    def _run_eagerly(self, data, mask):
+        with engine.eager_scope():
+            return self._step(nest.map_structure(device, data), device(mask))
 
     def _takes_text(self, data):
         """Whether batches hold text: it lives on the host, so the step runs operation by operation."""
@@ -121,7 +137,7 @@ class Program:
         """Whether the batches are gathered on the device, many steps a dispatch."""
         return (source.in_memory and not self.eager and not self._takes_text(source.arrays)
                 and self.custom is None and self.mode != "predict" and source.bytes() <= RESIDENT_BYTES
-                and not self.convolves)
+                and not self.convolves and self.jitted)
 
     def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
@@ -239,11 +255,21 @@ def program_for(model, mode) -> Program:
     """
     cache = model.__dict__.setdefault("_programs", {})
     program = cache.get(mode)
-    eager = bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly()
-    if program is None or program.eager != eager or program.signature != signature_of(model) \
+    if program is None or program.eager != runs_eagerly(model) or program.signature != signature_of(model) \
             or program.destination.elsewhere():
         program = cache[mode] = Program(model, mode)
     return program
+
+
+def runs_eagerly(model) -> bool:
+    """Whether a step runs as Python: asked for, or operation by operation on several devices."""
+    return bool(getattr(model, "run_eagerly", False)) or engine.functions_run_eagerly() or (
+        not jit_compiles(model) and strategy_of(model) is not None)
+
+
+def jit_compiles(model) -> bool:
+    """Whether a step is one compiled program; `jit_compile=False` asks for one operation at a time."""
+    return getattr(model, "jit_compile", True) is not False
 
 
 def state_of(model):
@@ -267,7 +293,7 @@ def state_of(model):
 def signature_of(model):
     """Return what a compiled step depends on, apart from shapes."""
     return (tuple((id(v), v.trainable) for v in model.variables), id(model.__dict__.get("optimizer")),
-            id(compiled_of(model)), id(model.__dict__.get("_nan_guard")))
+            id(compiled_of(model)), id(model.__dict__.get("_nan_guard")), jit_compiles(model))
 
 
 def is_default(model, name) -> bool:
