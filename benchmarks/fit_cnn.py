@@ -4,6 +4,7 @@
 import numpy as np
 
 import harness
+import learning
 
 
 def arrays():
@@ -36,7 +37,7 @@ def build_torch(torch):
     )  # fmt: skip
 
 
-WORKLOAD = harness.fit_workload("fit_cnn", __doc__, arrays, 128, build_keras, build_torch)
+PROBLEM = learning.Problem("cnn", __doc__, arrays, 128, build_keras, build_torch)
 
 if __name__ == "__main__":
-    harness.main(WORKLOAD, __file__)
+    harness.main(learning.fit(PROBLEM), __file__)

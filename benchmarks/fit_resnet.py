@@ -4,6 +4,7 @@
 import numpy as np
 
 import harness
+import learning
 
 BLOCKS = ((32, 1), (64, 2), (128, 2))  # (filters, stride)
 
@@ -57,7 +58,7 @@ def build_torch(torch):
     )  # fmt: skip
 
 
-WORKLOAD = harness.fit_workload("fit_resnet", __doc__, arrays, 64, build_keras, build_torch)
+PROBLEM = learning.Problem("resnet", __doc__, arrays, 64, build_keras, build_torch)
 
 if __name__ == "__main__":
-    harness.main(WORKLOAD, __file__)
+    harness.main(learning.fit(PROBLEM), __file__)

@@ -4,6 +4,7 @@
 import numpy as np
 
 import harness
+import learning
 
 
 def arrays():
@@ -21,7 +22,7 @@ def build_torch(torch):
     return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3))
 
 
-WORKLOAD = harness.fit_workload("fit_tiny", __doc__, arrays, 32, build_keras, build_torch)
+PROBLEM = learning.Problem("tiny", __doc__, arrays, 32, build_keras, build_torch)
 
 if __name__ == "__main__":
-    harness.main(WORKLOAD, __file__)
+    harness.main(learning.fit(PROBLEM), __file__)

@@ -4,6 +4,7 @@
 import numpy as np
 
 import harness
+import learning
 
 
 def arrays():
@@ -43,7 +44,7 @@ def build_torch(torch):
     return Model()
 
 
-WORKLOAD = harness.fit_workload("fit_transformer", __doc__, arrays, 32, build_keras, build_torch)
+PROBLEM = learning.Problem("transformer", __doc__, arrays, 32, build_keras, build_torch)
 
 if __name__ == "__main__":
-    harness.main(WORKLOAD, __file__)
+    harness.main(learning.fit(PROBLEM), __file__)

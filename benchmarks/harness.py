@@ -6,6 +6,7 @@ lives in a process of its own that waits while the others work; every round runs
 the same weather on a shared machine. Ratios are taken within a round, and their median is reported.
 
     python benchmarks/fit_mlp.py [--rounds 5] [--seconds 1] [--twins fitloom,torch]
+    python benchmarks/predict.py --workload cnn,lstm
 
 Peers run under the Python that the environment variable FITLOOM_PEERS_PYTHON names (with tensorflow, keras, jax and
 torch installed); a twin whose library is not installed is left out, and the line says so.
@@ -31,7 +32,11 @@ ENVIRONMENT = {
     "tf_keras": {"KERAS_BACKEND": "tensorflow"},
     "tf_keras_nojit": {"KERAS_BACKEND": "tensorflow"},
 }
-OWN_PYTHON = ("fitloom", "fitloom_hooks", "jitted")  # twins that run under this interpreter
+
+
+def runs_here(name):
+    """Whether a twin runs under this interpreter: ours in all their variants, and JAX without a library."""
+    return name == "jitted" or name.startswith(OURS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,29 +58,36 @@ class Workload:
         return ours / other if self.unit == "examples/s" else other / ours
 
 
-def main(workload, file):
-    """Command line of a workload's file."""
-    parser = argparse.ArgumentParser(description=workload.question)
+def main(workloads, file):
+    """Command line of a file with one workload, or with several: a dict from the name that `--workload` takes."""
+    if isinstance(workloads, Workload):
+        workloads = {workloads.name: workloads}
+    parser = argparse.ArgumentParser(description=next(iter(workloads.values())).question)
+    parser.add_argument("--workload", help=f"comma-separated, of {', '.join(workloads)}; default: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one twin's turn")
     parser.add_argument("--twins", help="comma-separated; default: all")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    chosen = options.workload.split(",") if options.workload else list(workloads)
     if options.worker:
-        work(workload.twins[options.worker])
+        work(workloads[chosen[0]].twins[options.worker])
         return
-    names = options.twins.split(",") if options.twins else list(workload.twins)
-    print(json.dumps(compare(workload, file, names, options.rounds, options.seconds)), flush=True)
+    for key in chosen:
+        workload = workloads[key]
+        names = options.twins.split(",") if options.twins else list(workload.twins)
+        report = compare(workload, [file, "--workload", key], names, options.rounds, options.seconds)
+        print(json.dumps(report), flush=True)
 
 
-def compare(workload, file, names, rounds, seconds):
-    """Run the rounds; return the report."""
+def compare(workload, command, names, rounds, seconds):
+    """Run the rounds; return the report. `command` with `--worker NAME` is the process of a twin."""
     workers = {}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     try:
         # One after another: two libraries compiling at once would only slow each other.
         for name in names:
-            workers[name] = Worker(file, name)
+            workers[name] = Worker(command, name)
         ready = {name: worker for name, worker in workers.items() if worker.absent is None}
         values = {name: [] for name in ready}
         for _ in range(rounds):
@@ -84,11 +96,19 @@ def compare(workload, file, names, rounds, seconds):
     finally:
         for worker in workers.values():
             worker.close()
+    report = {
+        **summary(workload, values),
+        "first_seconds": {name: _round(workers[name].first_seconds) for name in values},
+        "peak_megabytes": {name: workers[name].peak_megabytes for name in values},
+        "absent": {name: worker.absent for name, worker in workers.items() if worker.absent},
+        "versions": {k: v for worker in workers.values() for k, v in worker.versions.items()},
+    }
     # The load of the machine before we began: above about 0.5, somebody else was at work and the line means little.
-    return {**_report(workload, values, workers), "load_before": load}
+    return {**report, "cores": cores(), "load_before": load}
 
 
-def _report(workload, values, workers):
+def summary(workload, values):
+    """Return what the rounds say: `values` maps a twin to its value in each round."""
     report = {
         "workload": workload.name,
         "unit": workload.unit,
@@ -102,18 +122,19 @@ def _report(workload, values, workers):
         ratios = {
             name: statistics.median(map(workload.speed_ratio, values[OURS], series))
             for name, series in values.items()
-            if name not in OWN_PYTHON or name == workload.baseline
+            if not runs_here(name) or name == workload.baseline
         }
         report["times_as_fast_as"] = {name: _round(ratio) for name, ratio in ratios.items()}
         if ratios:
             rival = workload.baseline if workload.baseline in ratios else min(ratios, key=ratios.__getitem__)
             report["compared_with"], report["ratio"] = rival, _round(ratios[rival])
     report["rounds"] = max(map(len, values.values()), default=0)
-    report["first_seconds"] = {name: _round(workers[name].first_seconds) for name in values}
-    report["absent"] = {name: worker.absent for name, worker in workers.items() if worker.absent}
-    report["versions"] = {k: v for worker in workers.values() for k, v in worker.versions.items()}
-    report["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return report
+
+
+def cores():
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _round(value):
@@ -124,21 +145,30 @@ def _round(value):
     return int(rounded) if abs(rounded) >= 100 else rounded
 
 
+def python_of(name):
+    """Return the interpreter of a twin."""
+    return sys.executable if runs_here(name) else os.environ.get("FITLOOM_PEERS_PYTHON") or sys.executable
+
+
+def environment_of(name):
+    """Return the environment of a twin's process."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **ENVIRONMENT.get(name, {})}
+
+
 class Worker:
     """The process of one twin."""
 
-    def __init__(self, file, name):
-        peers = os.environ.get("FITLOOM_PEERS_PYTHON") or sys.executable
+    def __init__(self, command, name):
         self.stderr = tempfile.TemporaryFile("w+")  # TensorFlow talks a lot; it is shown if the process fails
         self.process = subprocess.Popen(
-            [sys.executable if name in OWN_PYTHON else peers, file, "--worker", name],
+            [python_of(name), *command, "--worker", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **ENVIRONMENT.get(name, {})},
+            env=environment_of(name),
         )
-        self.name = name
+        self.name, self.peak_megabytes = name, None
         answer = self._receive()
         self.absent = answer.get("absent")
         self.versions = answer.get("versions", {})
@@ -155,7 +185,9 @@ class Worker:
     def measure(self, seconds):
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        return self._receive()["value"]
+        answer = self._receive()
+        self.peak_megabytes = answer["peak_megabytes"]
+        return answer["value"]
 
     def close(self):
         self.process.stdin.close()
@@ -181,7 +213,17 @@ def work(prepare):
     first_seconds = time.perf_counter() - start
     answers.write(json.dumps({"versions": _versions(), "first_seconds": first_seconds}) + "\n")
     for line in sys.stdin:
-        answers.write(json.dumps({"value": measure(float(line))}) + "\n")
+        value = measure(float(line))
+        answers.write(json.dumps({"value": value, "peak_megabytes": peak_megabytes()}) + "\n")
+
+
+def peak_megabytes():
+    """Return the most memory that this process has had resident so far, its libraries included; None if unknown."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next((int(line.split()[1]) * 1024 // 10**6 for line in lines if line.startswith("VmHWM")), None)
+    except OSError:
+        return None
 
 
 def _versions():
@@ -241,69 +283,3 @@ def load_keras(twin):
     import tensorflow as tf
 
     return tf.keras
-
-
-def fit_workload(name, question, arrays, batch_size, build_keras, build_torch):
-    """A workload that trains one model by every library's usual means: Adam, cross-entropy, accuracy, shuffled.
-
-    `arrays()` gives (x, y), `build_keras(keras)` a model with logits, `build_torch(torch)` a module with logits.
-    """
-
-    def keras_twin(twin):
-        def prepare():
-            keras = load_keras(twin)
-            keras.utils.set_random_seed(0)
-            x, y = arrays()
-            model = build_keras(keras)
-            model.compile(
-                optimizer="adam",
-                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-                jit_compile=False if twin == "tf_keras_nojit" else "auto",
-            )
-            return examples_per_second(
-                lambda epochs: model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0), len(x)
-            )
-
-        return prepare
-
-    def torch_twin():
-        import torch
-
-        torch.manual_seed(0)
-        # Adam's averages fade into denormal numbers, a hundred times slower; XLA and TensorFlow flush them too.
-        torch.set_flush_denormal(True)
-        x, y = (torch.from_numpy(array) for array in arrays())
-        return examples_per_second(torch_loop(torch, build_torch(torch), x, y, batch_size), len(x))
-
-    twins = {twin: keras_twin(twin) for twin in (OURS, "keras_jax", "tf_keras", "tf_keras_nojit")}
-    return Workload(name, question, "examples/s", {**twins, "torch": torch_twin})
-
-
-def torch_loop(torch, model, x, y, batch_size):
-    """The loop a PyTorch user writes: shuffle, step, running loss and accuracy."""
-    if x.ndim == 4:  # images come as NHWC; oneDNN likes PyTorch's name for the same layout
-        x = x.permute(0, 3, 1, 2)
-        model = model.to(memory_format=torch.channels_last)
-    y = y.long()
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    complain = torch.nn.CrossEntropyLoss()
-
-    def run_epochs(epochs):
-        model.train()
-        for _ in range(epochs):
-            order = torch.randperm(len(x))
-            loss_sum, correct = torch.zeros(()), torch.zeros((), dtype=torch.long)
-            for start in range(0, len(x), batch_size):
-                batch = order[start : start + batch_size]
-                inputs, labels = x[batch], y[batch]
-                optimizer.zero_grad(set_to_none=True)
-                logits = model(inputs)
-                loss = complain(logits, labels)
-                loss.backward()
-                optimizer.step()
-                loss_sum += loss.detach() * len(batch)
-                correct += (logits.detach().argmax(dim=-1) == labels).sum()
-            loss_sum.item(), correct.item()
-
-    return run_epochs
