@@ -224,6 +224,48 @@ def test_predict_does_not_compile_for_every_size():
     assert program_for(model, "predict")._program.compiled <= 7
 
 
+def test_predict_takes_small_batches_together():
+    from fitloom.trainer.programs import program_for
+    calls = []
+
+    class Listen(keras.callbacks.Callback):
+        def on_predict_batch_end(self, batch, logs=None):
+            calls.append((batch, logs["outputs"].shape))
+
+    model, x = small(), np.tile(X, (30, 1))
+    expected = np.concatenate([model.predict_on_batch(X)] * 30)
+    np.testing.assert_allclose(model.predict(x, batch_size=8, verbose=0), expected, rtol=1e-5)
+    program = program_for(model, "predict")._program
+    before = program.compiled
+    for rows in (1400, 1300, 1100):
+        np.testing.assert_allclose(model.predict(x[:rows], batch_size=8, verbose=0), expected[:rows], rtol=1e-5)
+    assert program.compiled == before
+    model.predict(x[:20], batch_size=8, verbose=0, callbacks=[Listen()])       # who listens hears of each batch
+    assert calls == [(0, (8, 1)), (1, (8, 1)), (2, (4, 1))]
+    assert model.predict(x, batch_size=8, steps=5, verbose=0).shape == (40, 1)
+
+
+def test_predict_gives_back_arrays_of_its_own():
+    inputs = keras.Input((4,))
+    model, x = keras.Model(inputs, inputs), np.tile(X, (30, 1))
+    result = model.predict(x, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(result, x)
+    assert not np.shares_memory(result, x)
+
+
+def test_metrics_begin_again_without_a_program():
+    from fitloom import engine
+    model = small()
+    first = model.test_on_batch(X, Y)
+    before = engine.STATISTICS["flushes"]
+    assert model.test_on_batch(X, Y) == first
+    assert engine.STATISTICS["flushes"] == before
+    mean = keras.metrics.Mean()
+    mean.update_state(3.0)                                  # pending: it is recorded that the reset comes after it
+    model.reset_metrics()
+    assert float(mean.result()) == 3.0 and model.get_metrics_result()["loss"].numpy() == 0.0
+
+
 def test_validation_frequency_and_initial_epoch():
     model = small()
     history = model.fit(X, Y, epochs=4, validation_data=(X, Y), validation_freq=2, verbose=0)

@@ -78,7 +78,7 @@ from fitloom.engine.specs import (  # noqa: E402
     TypeSpec as TypeSpec,
     type_spec_from_value as type_spec_from_value,
 )
-from fitloom.engine.store import pack as pack, to_device as to_device  # noqa: E402
+from fitloom.engine.store import pack as pack, to_device as to_device, zero as zero  # noqa: E402
 from fitloom.engine.symbolic import (  # noqa: E402
     KerasTensor as KerasTensor,
     composed as composed,

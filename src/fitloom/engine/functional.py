@@ -174,6 +174,10 @@ class StepProgram:
                     store.value, store.writer = value, None
                 self.values = None
 
+    def put(self, store, value):
+        """Give one store another value, while the state is out on loan."""
+        self.values[self.pure.stores.index(store)] = value
+
     # -- running
 
     def _step(self, values, seed, *batch):
@@ -208,22 +212,20 @@ class StepProgram:
         seed = np.uint64(next_host_seed(count=count))
         return self._execute("_loop", seed, np.int32(first), np.int32(count), *data)
 
+    def bytes_computed(self, *batch):
+        """Return the size of all that a step computes from this batch on the way. It is traced, not run."""
+        def look(program):
+            traced = program.trace(self.values, np.uint64(0), *batch).jaxpr.jaxpr
+            leaves = len(jax.tree_util.tree_leaves(batch))
+            return bytes_computed(traced, traced.invars[len(traced.invars) - leaves:])
+        return self._on_loan("_jitted", look)
+
     def _execute(self, name, *arguments):
-        if self.values is None:
-            self.acquire()
-        program = getattr(self, name)
-        if self.placement is not None and self.placement.across:
-            Placement.dispatched += 1
-        if program is None:
-            if self.one_program:
-                program = jax.jit(self._step if name == "_jitted" else self._many,
-                                  donate_argnums=(0,) if self.donate else ())
-            else:
-                program = Uncompiled(self._step)
-            setattr(self, name, program)
         made = CHECKS.made
-        try:
-            self.running = True
+
+        def run(program):
+            if self.placement is not None and self.placement.across:
+                Placement.dispatched += 1
             logs, self.values = program(self.values, *arguments)
             self.running = False
             self.checked = self.checked or CHECKS.made > made
@@ -232,11 +234,30 @@ class StepProgram:
                 jax.effects_barrier()
                 raise_failed()
             return logs
+        return self._on_loan(name, run)
+
+    def _on_loan(self, name, use):
+        """Return `use(program)`, called while the state is on loan; variables that the step meets first are added."""
+        if self.values is None:
+            self.acquire()
+        program = getattr(self, name)
+        if program is None:
+            if self.one_program:
+                program = jax.jit(self._step if name == "_jitted" else self._many,
+                                  donate_argnums=(0,) if self.donate else ())
+            else:
+                program = Uncompiled(self._step)
+            setattr(self, name, program)
+        try:
+            self.running = True
+            result = use(program)
+            self.running = False
+            return result
         except MoreVariables as more:
             self.running = False
             self.flush()
             self.pure.stores += [store for store in more.stores if store not in self.pure.stores]
-            return self._execute(name, *arguments)
+            return self._on_loan(name, use)
         except BaseException:
             self.running = False
             # a failed trace leaves the buffers alone; a failed run may have consumed them
@@ -269,6 +290,22 @@ class StepProgram:
             return values, self._readable(logs)
         values, logs = jax.lax.fori_loop(jnp.zeros((), np.int32), count, body, (list(values), empty))
         return logs, values
+
+
+def bytes_computed(jaxpr, inputs):
+    """Return the size of everything in a jaxpr that is computed from `inputs`, some of its variables."""
+    known, total = set(inputs), 0
+    for equation in jaxpr.eqns:
+        used = [not hasattr(v, "val") and v in known for v in equation.invars]      # literals have a value
+        if not any(used):
+            continue
+        known.update(equation.outvars)
+        total += sum(v.aval.size * v.aval.dtype.itemsize for v in equation.outvars if hasattr(v.aval, "dtype"))
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        inner = getattr(inner, "jaxpr", inner)
+        if inner is not None and len(inner.invars) == len(used):
+            total += bytes_computed(inner, [v for v, one in zip(inner.invars, used) if one])
+    return total
 
 
 def optimizer_applied(owner):

@@ -148,6 +148,28 @@ def pack(variables, limit_bytes=16384, most=32):
         LAYOUT.epoch += 1
 
 
+def zero(variables):
+    """Set variables to zero at once, without a program; return whether that could be done.
+
+    It cannot where work is pending, where values lie on several devices, and where a buffer holds other variables too.
+    """
+    if not CONTEXT.trace.closed:
+        return False
+    with LOCK:
+        stores, known = dict.fromkeys(v.store for v in variables), set(map(id, variables))
+        if traces_of_other_threads() or not all(
+                store.sharding is None and (store.writer is None or getattr(store.writer, "running", True) is False)
+                and all(id(member) in known for member in store.members) for store in stores):
+            return False
+        for store in stores:
+            zeros = np.zeros(store.value.shape, store.value.dtype)
+            if store.writer is not None:
+                store.writer.put(store, zeros)
+            else:
+                store.value, store.escaped = zeros, False
+        return True
+
+
 class _Layout:
     """Counts how often variables changed stores (what was remembered about slots is dated by it) or were frozen."""
     epoch, frozen = 0, 0

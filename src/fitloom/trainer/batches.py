@@ -190,7 +190,7 @@ class ArraySource:
         return self.cut(np.arange(min(self.full_batch, self.rows)))
 
     def cut(self, rows):
-        """Return the batch made of these rows, as NumPy arrays."""
+        """Return the batch made of these rows (an array of numbers or a slice), as NumPy arrays."""
         return nest.map_structure(lambda array: None if array is None else array[rows], self.arrays)
 
     def bytes(self):
@@ -224,11 +224,12 @@ class ArraySource:
             order, self._rest = order[:end], order[end:]
         return order
 
-    def epoch(self, given=0):
-        """Yield the batches of one epoch, of which `given` have been done before."""
-        order = self.order()
-        for start in range(given * self.full_batch, len(order), self.full_batch):
-            yield self.cut(order[start:start + self.full_batch])
+    def epoch(self, given=0, at_once=1):
+        """Yield the batches of one epoch, `at_once` of them as one, of which `given` have been done before."""
+        order, size = self.order(), self.full_batch * at_once
+        for start in range(given * self.full_batch, len(order), size):
+            rows = order[start:start + size]
+            yield self.cut(rows if self.shuffle else slice(rows[0], rows[-1] + 1))
 
     def finish_epoch(self):
         """Nothing to tell."""

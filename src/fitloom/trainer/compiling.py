@@ -2,10 +2,13 @@
 """`compile`: what a model is trained with."""
 import numbers
 
-from fitloom import distribute, metrics as metric_room, optimizers
+from fitloom import distribute, engine, metrics as metric_room, optimizers
 from fitloom.base import serialization
 from fitloom.trainer.compile_loss import CompileLoss
 from fitloom.trainer.compile_metrics import CompileMetrics
+
+
+_SETS_TO_ZERO = (metric_room.Metric.reset_state, metric_room.Mean.reset_state)
 
 
 class Compiled:
@@ -159,8 +162,16 @@ def metrics_names(model):
 
 def reset_metrics(model):
     """Begin all averages again."""
+    found, plain = [], []
     for metric in model.metrics:
-        metric.reset_state()
+        found += metric.metrics if isinstance(metric, CompileMetrics) else [metric]
+    for metric in found:
+        if getattr(type(metric), "reset_state", None) in _SETS_TO_ZERO:
+            plain += metric.variables
+    at_once = engine.zero(plain)               # else each is recorded
+    for metric in found:
+        if not at_once or getattr(type(metric), "reset_state", None) not in _SETS_TO_ZERO:
+            metric.reset_state()
 
 
 def get_metrics_result(model):

@@ -5,7 +5,6 @@ import warnings
 
 import numpy as np
 
-from fitloom import engine
 from fitloom.base import config, nest
 from fitloom.callbacks import BackupAndRestore, CallbackList, TerminateOnNaN
 from fitloom.callbacks.logs import Logs
@@ -16,7 +15,7 @@ from fitloom.monitor import profiling
 from fitloom.trainer import batches, preparing, validation
 from fitloom.trainer.compiling import compiled_of, hold, require_compiled
 from fitloom.trainer.nan_guard import guard_for
-from fitloom.trainer.programs import program_for
+from fitloom.trainer.programs import host, program_for
 
 
 def run_epoch(mode, program, source, callbacks, group=1, stop=lambda: False, keep=None, resume=None):
@@ -167,15 +166,15 @@ def predict(model, x, batch_size=None, verbose="auto", steps=None, callbacks=Non
 
     def keep(result):
         outputs.append(result)
-        return {"outputs": nest.map_structure(_host, result)} if callbacks.listeners("predict", "end") else {}
+        return {"outputs": nest.map_structure(host, result)} if callbacks.listeners("predict", "end") else {}
 
     callbacks.on_predict_begin()
     run_epoch("predict", program_for(model, "predict"), source, callbacks,
               getattr(model, "steps_per_execution", 1), lambda: model.stop_predicting, keep)
     source.finish_epoch()
     callbacks.on_predict_end()
-    return nest.map_structure(lambda *parts: _host(parts[0]) if len(parts) == 1 else
-                              np.concatenate([_host(part) for part in parts]), *outputs)
+    return nest.map_structure(lambda *parts: host(parts[0]) if len(parts) == 1 else
+                              np.concatenate([host(part) for part in parts]), *outputs)
 
 
 @under_strategy
@@ -199,7 +198,7 @@ def predict_on_batch(model, x):
     """Return the predictions for one batch as NumPy arrays."""
     source = batches.one_batch(x)
     preparing.prepare(model, source, "predict")
-    return nest.map_structure(_host, program_for(model, "predict")(source.arrays))
+    return nest.map_structure(host, program_for(model, "predict")(source.arrays))
 
 
 def _on_batch(model, mode, data, class_weight, return_dict):
@@ -251,8 +250,3 @@ def _due(epoch, frequency):
     if isinstance(frequency, (list, tuple, set)):
         return epoch + 1 in frequency
     return (epoch + 1) % frequency == 0
-
-
-def _host(tensor):
-    """Device to host."""
-    return np.asarray(tensor.numpy()) if isinstance(tensor, engine.Tensor) else np.asarray(tensor)

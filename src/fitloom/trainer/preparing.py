@@ -32,11 +32,10 @@ def prepare(model, source, mode):
     if not model.built or not matched or (ours and y is not None and not getattr(source, "checked", False)):
         y_pred = _predictions(model, x, mode)
     if y_pred is not None and ours and mode != "predict" and y is not None:
-        targets = _symbols(y)
         if compiled.compile_loss is not None and not compiled.compile_loss.built:
-            compiled.compile_loss.build(targets, y_pred)
+            compiled.compile_loss.build(_symbols(y), y_pred)
         if compiled.compile_metrics is not None and not compiled.compile_metrics.built:
-            compiled.compile_metrics.build(targets, y_pred)
+            compiled.compile_metrics.build(_symbols(y), y_pred)
         if compiled.compile_loss is not None:
             check_targets(compiled.compile_loss, source.y if source.in_memory else y, y_pred)
         source.checked = True
@@ -63,13 +62,12 @@ def _predictions(model, x, mode):
         text = any(getattr(leaf, "dtype", None) in (object, dtypes.string) for leaf in nest.flatten(x))
         if runs_eagerly(model) or text:
             return _values(model, x)          # what the user looks at inside must have values; text lives on the host
-        inputs = _symbols(x)
         known = model.__dict__.setdefault("_known_outputs", {})
-        key = (len(model.variables), *((path, leaf.shape, leaf.dtype) for path, leaf in validation.paths(inputs)
+        key = (len(model.variables), *((path, tuple(leaf.shape), leaf.dtype) for path, leaf in validation.paths(x)
                                        if leaf is not None))
         if key not in known or not model.built:
             try:
-                known[key] = engine.abstract_call(model, (inputs,), {"training": False})
+                known[key] = engine.abstract_call(model, (_symbols(x),), {"training": False})
             except VALUE_NEEDED:
                 if jit_compiles(model):
                     raise

@@ -17,6 +17,7 @@ from fitloom.trainer.compiling import compiled_of
 from fitloom.trainer.waiting import Waiting
 
 RESIDENT_BYTES = 1 << 30        # arrays up to this size go to the device once, as a whole
+MERGED_BYTES = 16 << 20          # predict takes several batches as one while what they compute stays about this small
 DISPATCH_SECONDS = 0.1          # so much work a dispatch at most: progress and Ctrl-C stay responsive
 # what is raised where Python needs a value while a step is traced
 VALUE_NEEDED = (ValueNotKnownError, OperatorNotAllowedInGraphError, NoValueError)
@@ -48,6 +49,7 @@ class Program:
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
         self.text = None               # whether batches hold text, known after the first
         self.seconds = None            # measured time of a step
+        self._merged = {}              # how many batches of a shape are predicted as one
         strategy = strategy_of(model)
         self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
         self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
@@ -114,7 +116,7 @@ class Program:
         mask = None if self.mode == "predict" else np.arange(size) < rows
         result = self(data, mask)
         if self.mode == "predict":
-            result = nest.map_structure(lambda leaf: leaf[:rows], result)
+            result = nest.map_structure(lambda leaf: host(leaf)[:rows], result)
         return result
 
     # -- an epoch
@@ -130,6 +132,14 @@ class Program:
         """
         if self.loops(source):
             yield from self._resident(source, every_batch, group, resume)
+        elif self.mode == "predict" and not every_batch and (many := self._batches_at_once(source)) > 1:
+            first, size = 0, source.full_batch * many
+            for batch in source.epoch(at_once=many):
+                rows = rows_in(batch)
+                wanted = size if first else min(size, _power_of_two(rows))   # some rows more cost less than a program
+                yield first, first - (-rows // source.full_batch) - 1, lambda batch=batch, wanted=wanted: self.padded(
+                    batch, wanted)
+                first -= -rows // source.full_batch
         else:
             yield from self._streamed(source, group, resume)
 
@@ -137,7 +147,23 @@ class Program:
         """Whether the batches are gathered on the device, many steps a dispatch."""
         return (source.in_memory and not self.eager and not self._takes_text(source.arrays)
                 and self.custom is None and self.mode != "predict" and source.bytes() <= RESIDENT_BYTES
-                and not self.convolves and self.jitted)
+                and not self.convolves and self.jitted and not (self.mode == "test" and source.batches == 1))
+
+    def _batches_at_once(self, source):
+        """Return how many batches can be predicted as one: where no row looks at another, as many as stay small.
+
+        What counts is the size of all results on the way, so the same call always computes the same bits.
+        """
+        if (not source.in_memory or source.batches == 1 or self.eager or not self.jitted or self.custom is not None
+                or not self.pads or self._takes_text(source.arrays)):
+            return 1
+        key = (source.full_batch, *((leaf.shape[1:], leaf.dtype) for leaf in nest.flatten(source.arrays)
+                                    if leaf is not None))
+        if key not in self._merged:
+            bytes_computed = max(self._program.bytes_computed(source.first_batch(), None), 1)
+            # a power of two, so that batches of every size share few programs
+            self._merged[key] = max(1, _power_of_two(MERGED_BYTES // bytes_computed + 1) // 2)
+        return self._merged[key]
 
     def _streamed(self, source, group, resume):
         batches, first = source.epoch(), 0
@@ -165,7 +191,7 @@ class Program:
         results = [self._sized(batch, source) for batch in several]
         if self.mode != "predict" or len(results) == 1:
             return results[-1]
-        return nest.map_structure(lambda *parts: np.concatenate([part.numpy() for part in parts]), *results)
+        return nest.map_structure(lambda *parts: np.concatenate([host(part) for part in parts]), *results)
 
     def _sized(self, batch, source):
         rows = rows_in(batch) or 0
@@ -173,7 +199,7 @@ class Program:
             source.full_batch = rows
         if self.mode == "predict" and source.steps == 1 and rows:
             # small predictions of any size share few programs: the next power of two
-            return self.padded(batch, 1 << (rows - 1).bit_length())
+            return self.padded(batch, _power_of_two(rows))
         return self.padded(batch, source.full_batch)
 
     def _resident(self, source, every_batch, group, resume):
@@ -238,6 +264,16 @@ def _raw(leaf):
 def device(leaf):
     """Return an array as a Tensor; None stays None."""
     return leaf if leaf is None or isinstance(leaf, engine.Tensor) else engine.convert_to_tensor(leaf)
+
+
+def host(tensor):
+    """Return a tensor or an array as NumPy: device to host."""
+    return np.asarray(tensor.numpy()) if isinstance(tensor, engine.Tensor) else np.asarray(tensor)
+
+
+def _power_of_two(count):
+    """Return the next power of two."""
+    return 1 << (count - 1).bit_length()
 
 
 def rows_in(data):
