@@ -223,3 +223,22 @@ def test_the_saved_model_guide(tmp_path):
     assert abs(float(imported.v) - 5.0) < 0.1
     found = imported.signatures["serving_default"](tf.constant([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(found["output_0"], np.array([1.0, 2.0, 3.0]) * float(imported.v), rtol=1e-6)
+
+
+def test_functions_of_text_are_left_out_with_a_word(tmp_path):
+    class Lengths(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(2.0)
+
+        @tf.function
+        def __call__(self, x):
+            return tf.strings.length(x) if x.dtype == tf.string else self.scale * x
+    module = Lengths()
+    module(tf.constant("abc")), module(tf.constant(3.0))
+    with pytest.warns(UserWarning, match="'__call__' is left out for text: .* vectorization"):
+        tf.saved_model.save(module, tmp_path / "saved")
+    assert float(tf.saved_model.load(tmp_path / "saved")(tf.constant(4.0))) == 8
+    text = module.__call__.get_concrete_function(tf.TensorSpec([], tf.string))
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="'serving_default' takes text"):
+        tf.saved_model.save(module, tmp_path / "other", signatures=text)

@@ -260,8 +260,12 @@ def save(obj, export_dir, signatures=None, options=None):
     with _Folder(export_dir, root) as folder:
         for path, thing in [("", obj), *((path, thing) for path, thing, _ in objects.walk(root)[1:])]:
             for name, fn in _functions_of(thing):
-                entries = [folder.program(_eager(fn), args, kwargs, name) for args, kwargs in _signatures_of(fn)]
-                if not entries and _inner(fn).input_signature is not None:
+                known = _signatures_of(fn)
+                taken = [found for found in known if not _takes_text(found)]
+                entries = [folder.program(_eager(fn), args, kwargs, name) for args, kwargs in taken]
+                if len(taken) < len(known):
+                    warnings.warn(f"The function '{name}' is left out for text: {_TEXT}", stacklevel=2)
+                if not known and _inner(fn).input_signature is not None:
                     entries = _of_unknown_rank(folder, fn, name)
                 if entries:
                     folder.manifest["functions"][f"{path}/{name}".lstrip("/")] = entries
@@ -277,6 +281,15 @@ def save(obj, export_dir, signatures=None, options=None):
         for name, fn in (signatures or {}).items():
             folder.manifest["signatures"][name] = _signature(folder, name, fn)
         folder.finish()
+
+
+_TEXT = ("text stays on the host, and programs are of numbers. Export the part that follows the vectorization of the "
+         "text, and vectorize before calling it.")
+
+
+def _takes_text(structure):
+    """Return whether a spec of text is in a structure."""
+    return any(isinstance(spec, TensorSpec) and spec.dtype.name == "string" for spec in nest.flatten(structure))
 
 
 def _of_unknown_rank(folder, fn, name):
@@ -305,6 +318,9 @@ def _of_vectors(folder, fn, name):
 
 
 def _signature(folder, name, fn):
+    wanted = [(fn.args, fn.kwargs)] if isinstance(fn, ConcreteFunction) else _signatures_of(fn)[:1]
+    if _takes_text(wanted):
+        raise ValueError(f"The signature '{name}' takes text, which cannot be exported: {_TEXT}")
     if isinstance(fn, ConcreteFunction):
         if any(spec.shape.rank is None for spec in nest.flatten((fn.args, fn.kwargs)) if isinstance(spec, TensorSpec)):
             return _of_vectors(folder, fn, name)
