@@ -2,6 +2,8 @@
 """`tf.image`: images. Names only."""
 
 from fitloom.data.images import (
+    adjust_jpeg_quality as adjust_jpeg_quality,
+    decode_and_crop_jpeg as decode_and_crop_jpeg,
     decode_bmp as decode_bmp,
     decode_gif as decode_gif,
     decode_image as decode_image,
@@ -11,6 +13,8 @@ from fitloom.data.images import (
     encode_png as encode_png,
     extract_jpeg_shape as extract_jpeg_shape,
     is_jpeg as is_jpeg,
+    random_jpeg_quality as random_jpeg_quality,
+    stateless_random_jpeg_quality as stateless_random_jpeg_quality,
 )
 from fitloom.ops.image import (
     ResizeMethod as ResizeMethod,
@@ -64,9 +68,14 @@ from fitloom.ops.image_measures import (
     crop_and_resize as crop_and_resize,
     image_gradients as image_gradients,
     non_max_suppression as non_max_suppression,
+    non_max_suppression_padded as non_max_suppression_padded,
     psnr as psnr,
     sobel_edges as sobel_edges,
     ssim as ssim,
     ssim_multiscale as ssim_multiscale,
     total_variation as total_variation,
+)
+from fitloom.ops.image_windows import (
+    sample_distorted_bounding_box as sample_distorted_bounding_box,
+    stateless_sample_distorted_bounding_box as stateless_sample_distorted_bounding_box,
 )

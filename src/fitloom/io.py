@@ -21,6 +21,7 @@ from fitloom.data.images import (
     decode_image as decode_image,
 )
 from fitloom.data.images import (
+    decode_and_crop_jpeg as decode_and_crop_jpeg,
     decode_jpeg as decode_jpeg,
 )
 from fitloom.data.images import (

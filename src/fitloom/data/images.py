@@ -9,7 +9,8 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
-from fitloom.ops import host_resizing, image as image_ops
+from fitloom.ops import host_resizing, image as image_ops, random
+from fitloom.ops.calling import host_value
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -146,6 +147,46 @@ def decode_jpeg(contents, channels=0, ratio=1, fancy_upscaling=True, try_recover
     if ratio != 1:
         image.draft(None, (-(-image.width // ratio), -(-image.height // ratio)))
     return engine.Tensor(array_of(image, _channels(channels, (0, 1, 3), "decode_jpeg")))
+
+
+def decode_and_crop_jpeg(contents, crop_window, channels=0, ratio=1, fancy_upscaling=True, try_recover_truncated=False,
+                         acceptable_fraction=1, dct_method="", name=None):
+    """Decode the part (y, x, height, width) of a JPEG: `tf.io.decode_and_crop_jpeg`."""
+    y, x, height, width = (int(n) for n in host_value(crop_window, "crop_window"))
+    whole = decode_jpeg(contents, channels, ratio)
+    if y < 0 or x < 0 or height <= 0 or width <= 0 or y + height > whole.shape[0] or x + width > whole.shape[1]:
+        raise InvalidArgumentError(f"decode_and_crop_jpeg expected a window within the image of {whole.shape[0]} x "
+                                   f"{whole.shape[1]}, but received {(y, x, height, width)}.")
+    return whole[y:y + height, x:x + width]
+
+
+def adjust_jpeg_quality(image, jpeg_quality, dct_method="", name=None):
+    """Return the image as it is after JPEG's compression with a quality of 0 to 100: its artefacts for augmentation.
+
+    Args:
+        image: (height, width, 1 or 3): floats in [0, 1] or whole numbers in the dtype's range.
+    """
+    image = engine.convert_to_tensor(image)
+    small = image_ops.convert_image_dtype(image, dtypes.uint8, saturate=True)
+    decoded = decode_jpeg(encode_jpeg(small, quality=int(host_value(jpeg_quality))), channels=image.shape[-1])
+    return image_ops.convert_image_dtype(decoded, image.dtype, saturate=True)
+
+
+def _random_quality(image, low, high, seed):
+    if not 0 <= low < high <= 100:
+        raise ValueError(f"A JPEG's quality was expected in 0 <= minimum < maximum <= 100, but received {low} and {high}.")
+    generator = engine.host_generator(int(host_value(seed, "a seed")))
+    return adjust_jpeg_quality(image, generator.integers(low, high))
+
+
+def random_jpeg_quality(image, min_jpeg_quality, max_jpeg_quality, seed=None):
+    """Return `adjust_jpeg_quality` with a random quality in [min_jpeg_quality, max_jpeg_quality)."""
+    return _random_quality(image, min_jpeg_quality, max_jpeg_quality, engine.draw_seed(seed))
+
+
+def stateless_random_jpeg_quality(image, min_jpeg_quality, max_jpeg_quality, seed):
+    """Return `adjust_jpeg_quality` with the quality that a seed of two numbers decides."""
+    return _random_quality(image, min_jpeg_quality, max_jpeg_quality, random.seed_of(seed))
 
 
 def decode_png(contents, channels=0, dtype="uint8", name=None):

@@ -166,7 +166,7 @@ def crop_and_resize(image, boxes, box_indices, crop_size, method="bilinear", ext
     """Return, for each box (y1, x1, y2, x2) in units of the image, that part resized to `crop_size`."""
     from fitloom.ops.calling import as_index
 
-    return _crop_and_resize(tensor(image), tensor(boxes), as_index(box_indices), size=static_ints(crop_size),
+    return _crop_and_resize(tensor(image), cast(tensor(boxes), dtypes.float32), as_index(box_indices), size=static_ints(crop_size),
                             method=method, outside=float(extrapolation_value))
 
 
@@ -183,3 +183,24 @@ def non_max_suppression(boxes, scores, max_output_size, iou_threshold=0.5, score
         if not kept or not np.any(both / np.maximum(area[i] + area[kept] - both, 1e-30) > iou_threshold):
             kept.append(int(i))
     return engine.Tensor(np.asarray(kept, np.int32))
+
+
+def non_max_suppression_padded(boxes, scores, max_output_size, iou_threshold=0.5, score_threshold=float("-inf"),
+                               pad_to_max_output_size=False, name=None, sorted_input=False,
+                               canonicalized_coordinates=False, tile_size=512):
+    """Return (the numbers of the boxes kept, how many they are), filled up with zeros if asked.
+
+    Args:
+        boxes: (boxes, 4), or (batch, boxes, 4) with scores (batch, boxes), which are always filled up.
+        sorted_input, canonicalized_coordinates, tile_size: hints of TensorFlow's kernels, without effect.
+    """
+    boxes, scores, size = host_value(boxes, "boxes"), host_value(scores, "scores"), static_int(max_output_size)
+    if boxes.ndim > 2:
+        each = [non_max_suppression_padded(b, s, size, iou_threshold, score_threshold, True) for b, s in zip(
+            boxes, scores, strict=True)]
+        return shaping.stack([kept for kept, _ in each]), shaping.stack([count for _, count in each])
+    kept = np.asarray(non_max_suppression(boxes, scores, size, iou_threshold, score_threshold))
+    count = engine.Tensor(np.asarray(len(kept), np.int32))
+    if pad_to_max_output_size:
+        kept = np.concatenate([kept, np.zeros(size - len(kept), np.int32)])
+    return engine.Tensor(kept.astype(np.int32)), count
