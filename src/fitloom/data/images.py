@@ -174,7 +174,8 @@ def adjust_jpeg_quality(image, jpeg_quality, dct_method="", name=None):
 
 def _random_quality(image, low, high, seed):
     if not 0 <= low < high <= 100:
-        raise ValueError(f"A JPEG's quality was expected in 0 <= minimum < maximum <= 100, but received {low} and {high}.")
+        raise ValueError("A JPEG's quality was expected in 0 <= minimum < maximum <= 100, but received "
+                         f"{low} and {high}.")
     generator = engine.host_generator(int(host_value(seed, "a seed")))
     return adjust_jpeg_quality(image, generator.integers(low, high))
 

@@ -166,8 +166,8 @@ def crop_and_resize(image, boxes, box_indices, crop_size, method="bilinear", ext
     """Return, for each box (y1, x1, y2, x2) in units of the image, that part resized to `crop_size`."""
     from fitloom.ops.calling import as_index
 
-    return _crop_and_resize(tensor(image), cast(tensor(boxes), dtypes.float32), as_index(box_indices), size=static_ints(crop_size),
-                            method=method, outside=float(extrapolation_value))
+    return _crop_and_resize(tensor(image), cast(tensor(boxes), dtypes.float32), as_index(box_indices),
+                            size=static_ints(crop_size), method=method, outside=float(extrapolation_value))
 
 
 def non_max_suppression(boxes, scores, max_output_size, iou_threshold=0.5, score_threshold=float("-inf"), name=None):
@@ -196,8 +196,8 @@ def non_max_suppression_padded(boxes, scores, max_output_size, iou_threshold=0.5
     """
     boxes, scores, size = host_value(boxes, "boxes"), host_value(scores, "scores"), static_int(max_output_size)
     if boxes.ndim > 2:
-        each = [non_max_suppression_padded(b, s, size, iou_threshold, score_threshold, True) for b, s in zip(
-            boxes, scores, strict=True)]
+        each = [non_max_suppression_padded(b, s, size, iou_threshold, score_threshold, True)
+                for b, s in zip(boxes, scores, strict=True)]
         return shaping.stack([kept for kept, _ in each]), shaping.stack([count for _, count in each])
     kept = np.asarray(non_max_suppression(boxes, scores, size, iou_threshold, score_threshold))
     count = engine.Tensor(np.asarray(len(kept), np.int32))

@@ -107,5 +107,5 @@ def stateless_sample_distorted_bounding_box(image_size, bounding_boxes, seed, mi
                                             aspect_ratio_range=None, area_range=None, max_attempts=None,
                                             use_image_if_no_bounding_boxes=None, name=None):
     """Return the window of `sample_distorted_bounding_box` that a seed of two numbers decides."""
-    return _sampled(random.seed_of(seed), image_size, bounding_boxes, min_object_covered, aspect_ratio_range, area_range,
-                    max_attempts, use_image_if_no_bounding_boxes)
+    return _sampled(random.seed_of(seed), image_size, bounding_boxes, min_object_covered, aspect_ratio_range,
+                    area_range, max_attempts, use_image_if_no_bounding_boxes)
