@@ -118,3 +118,19 @@ def test_texts_joined_by_segment():
     assert made.numpy().tolist() == [b"this:a", b"is", b""]
     made = tf.strings.unsorted_segment_join([["Y", "p"], ["q", "G"]], [1, 1], 2, ":")
     assert made.numpy().tolist() == [[b"", b""], [b"Y:q", b"p:G"]]
+
+
+def test_rows_of_text_by_batch():
+    texts = [[["a0", "b0"], ["c0", "d0"]], [["a1", "b1"], ["c1", "d1"]]]
+    assert tf.gather_nd(texts, [[1], [0]], batch_dims=1).numpy().tolist() == [[b"c0", b"d0"], [b"a1", b"b1"]]
+    assert tf.gather_nd(texts, [[[1, 0]], [[0, 1]]], batch_dims=1).numpy().tolist() == [[b"c0"], [b"b1"]]
+    rows = tf.gather([["a", "b"], ["c", "d"]], [[1, 0], [0, 0]], batch_dims=1)
+    assert rows.numpy().tolist() == [[b"b", b"a"], [b"c", b"c"]]
+
+
+def test_names_of_classes_inside_a_function():
+    @tf.function
+    def name(scores):
+        return tf.gather(["cat", "dog"], tf.argmax(scores, -1))
+    with pytest.warns(UserWarning, match="indices into a string tensor"):
+        assert name(tf.constant([[0.1, 0.9], [1.0, 0.0]])).numpy().tolist() == [b"dog", b"cat"]

@@ -242,3 +242,30 @@ def test_functions_of_text_are_left_out_with_a_word(tmp_path):
     text = module.__call__.get_concrete_function(tf.TensorSpec([], tf.string))
     with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="'serving_default' takes text"):
         tf.saved_model.save(module, tmp_path / "other", signatures=text)
+
+
+def test_signatures_asked_for_are_saved(tmp_path):
+    class Scaled(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(2.0)
+            self.__call__.get_concrete_function(x=tf.TensorSpec([None, 5], tf.float32))
+
+        @tf.function
+        def __call__(self, x):
+            return {"scaled": self.scale * x}
+    module = Scaled()
+    module(tf.ones([3, 5]))
+    tf.saved_model.save(module, tmp_path / "saved")
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    assert loaded(tf.ones([7, 5]))["scaled"].shape == (7, 5)
+    assert len(json.loads((tmp_path / "saved" / "manifest.json").read_text())["functions"]["__call__"]) == 1
+
+
+def test_functions_that_make_text_say_so(tmp_path):
+    class Named(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2])])
+        def __call__(self, x):
+            return tf.gather(["cat", "dog"], tf.argmax(x, -1))
+    with pytest.raises(ValueError, match="'__call__' cannot be exported, .* makes text"):
+        tf.saved_model.save(Named(), tmp_path / "saved")

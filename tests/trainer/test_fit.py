@@ -473,3 +473,33 @@ def test_steps_per_execution_groups_the_last_batches_too():
     model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[listen])
     assert seen == [0, 2, 3, 5, 6, 8] and int(model.optimizer.iterations.numpy()) == 8
     assert model.predict(x, batch_size=4, verbose=0).shape == (29, 1)
+
+
+def test_steps_written_for_keras_2():
+    """compiled_loss and compiled_metrics give the logs of the built-in step, also for a smaller last batch."""
+    class Old(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, kernel_initializer="ones", kernel_regularizer="l2")
+
+        def call(self, x):
+            return self.dense(x)
+
+    class Stepping(Old):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compiled_loss(y, self(x, training=True), regularization_losses=self.losses)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            self.compiled_metrics.update_state(y, self(x, training=True))
+            return {metric.name: metric.result() for metric in self.metrics}
+    x, y = np.random.default_rng(0).normal(size=(10, 3)).astype("float32"), np.ones((10, 1), "float32")
+    histories = []
+    for kind in (Old, Stepping):
+        model = kind()
+        model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mae"])
+        histories.append(model.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False).history)
+    assert histories[0].keys() == histories[1].keys()
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-5)

@@ -160,6 +160,19 @@ class TrainingMethods(Layer):
         """Update the compiled metrics with a batch and return all results."""
         return trainer.compute_metrics(self, x, y, y_pred, sample_weight=sample_weight)
 
+    def compiled_loss(self, y_true, y_pred, sample_weight=None, regularization_losses=None):
+        """Return the compiled losses of a batch and enter them into the log 'loss': what tf.keras 2 had.
+
+        Args:
+            regularization_losses: losses that are added, such as `self.losses`.
+        """
+        return trainer.compiled_loss(self, y_true, y_pred, sample_weight, regularization_losses)
+
+    @property
+    def compiled_metrics(self):
+        """The metrics that `compile` was given, with an `update_state(y_true, y_pred)`: what tf.keras 2 had."""
+        return trainer.CompiledMetrics(self)
+
     def get_metrics_result(self):
         """Return {name: result} of all metrics."""
         return trainer.get_metrics_result(self)

@@ -77,7 +77,8 @@ def getitem(x, key):
     if spec is None:
         return gather(x, positions)
     if getattr(x, "_value", None).__class__ is np.ndarray and x._value.dtype == object:
-        return engine.Tensor(np.asarray(_index(x._value, spec, [np.asarray(p) for p in positions]), object))
+        return engine.Tensor(np.asarray(_index(x._value, spec, [
+            host_value(p, "a position in a string tensor") for p in positions]), object))
     if positions:
         return _slice_dynamic(x, *positions, spec=spec)
     return _slice_static(x, spec=spec)
@@ -195,8 +196,17 @@ def gather(params, indices, validate_indices=None, axis=None, batch_dims=0, name
     axis = axis + ndim if axis < 0 else axis
     _check_positions("gather", indices, params.shape[axis] if ndim else 0)
     if getattr(params, "_value", None).__class__ is np.ndarray and params._value.dtype == object:
-        return engine.Tensor(np.asarray(np.take(params._value, np.asarray(indices), axis), object))
+        places = host_value(indices, "gather's indices into a string tensor")
+        return engine.Tensor(_text_rows(params._value, places, batch_dims, lambda p, i: np.take(p, i, axis - batch_dims)))
     return _gather(params, indices, axis=axis, batch_dims=batch_dims)
+
+
+def _text_rows(params, indices, batch_dims, take):
+    """Return `take` of text and positions, row by row of the `batch_dims` axes that they share."""
+    if not batch_dims:
+        return np.asarray(take(params, indices), object)
+    rows = [_text_rows(p, i, batch_dims - 1, take) for p, i in zip(params, indices, strict=True)]
+    return np.stack(rows) if rows else np.zeros(indices.shape, object)
 
 
 def _check_positions(name, indices, length):
@@ -221,8 +231,10 @@ def _gather_nd(params, indices, *, batch_dims):
 def gather_nd(params, indices, batch_dims=0, name=None, bad_indices_policy=""):
     """Return params[tuple(indices[..., :])]: the last axis of `indices` holds coordinates."""
     params = tensor(params)
-    if params.dtype is dtypes.string and not batch_dims:
-        return engine.Tensor(np.asarray(np.asarray(params)[tuple(np.moveaxis(host_value(indices), -1, 0))], object))
+    if params.dtype is dtypes.string:
+        places = host_value(indices, "gather_nd's indices into a string tensor")
+        return engine.Tensor(_text_rows(np.asarray(params), places, int(batch_dims),
+                                        lambda p, i: p[tuple(np.moveaxis(i, -1, 0))]))
     return _gather_nd(params, as_index(indices), batch_dims=int(batch_dims))
 
 

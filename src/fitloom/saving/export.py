@@ -13,6 +13,7 @@ import tempfile
 import warnings
 
 from fitloom.base import nest
+from fitloom.base.errors import NoValueError, ValueNotKnownError
 from fitloom.engine import TensorSpec
 from fitloom.layers import Layer
 from fitloom.saving import atomic, checkpoint_file, checkpoint_objects as objects
@@ -57,7 +58,11 @@ class _Folder:
             filled, named = nest.pack_sequence_as((args, kwargs), [
                 next(given) if isinstance(leaf, TensorSpec) else leaf for leaf in leaves])
             return fn(*filled, **named)
-        made = exporting.export_function(body, self.variables, specs, name)
+        try:
+            made = exporting.export_function(body, self.variables, specs, name)
+        except (ValueNotKnownError, NoValueError) as error:
+            raise ValueError(f"'{name}' cannot be exported, because it looks at values, or makes text, which a program "
+                             f"of numbers cannot. Export the part that computes numbers. {error}") from error
         file = f"function-{self.count}.stablehlo"
         self.count += 1
         with open(os.path.join(self.made, file), "wb") as stream:
@@ -354,18 +359,31 @@ def _eager(fn):
     return fn
 
 
+def _covers(wider, narrower):
+    """Return whether every call of one signature is one of the other, whose sizes may be open."""
+    ours, theirs = (nest.flatten_with_paths(signature) for signature in (wider, narrower))
+    return [path for path, _ in ours] == [path for path, _ in theirs] and all(
+        theirs.is_subtype_of(TensorSpec(ours.shape, ours.dtype)) if isinstance(ours, TensorSpec) and isinstance(
+            theirs, TensorSpec) else ours is theirs or type(ours) is type(theirs) and ours == theirs
+        for (_, ours), (_, theirs) in zip(ours, theirs, strict=True))
+
+
 def _signatures_of(fn):
-    """Return (args, kwargs) with TensorSpecs, of the input_signature or of the calls so far."""
+    """Return (args, kwargs) with TensorSpecs: the input_signature, or of get_concrete_function and the calls so far."""
     inner = _inner(fn)
     wanted = getattr(inner, "input_signature", None)
     if wanted is not None and all(s.shape.rank is not None for s in nest.flatten(wanted) if isinstance(s, TensorSpec)):
         return [(tuple(wanted), {})]
-    found = []
+    found = [(args, kwargs) for args, kwargs in getattr(inner, "_asked_for", ()) if all(
+        spec.shape.rank is not None for spec in nest.flatten((args, kwargs)) if isinstance(spec, TensorSpec))]
+    asked_for = list(found)
     for key, avals in getattr(inner, "_seen", ()):
         block, specs = inner._blocks[key], iter(avals)
         leaves = [TensorSpec(spec.shape, spec.dtype.name) if (spec := next(specs, None)) is not None else None
                   for _ in range(sum(map(repr(key[0]).count, ["<tensor>"])))]
         given = iter(leaves)
         flat = [next(given) if repr(mark) == "<tensor>" else value for mark, value in zip(key[0], block.values)]
-        found.append(nest.pack_sequence_as(block.outline, flat))
+        args, kwargs = nest.pack_sequence_as(block.outline, flat)
+        if not any(_covers(wider, (tuple(args), dict(kwargs))) for wider in asked_for):
+            found.append((args, kwargs))
     return [(tuple(args), dict(kwargs)) for args, kwargs in found]

@@ -64,6 +64,7 @@ class Function:
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.autograph, self.jit_compile = autograph, jit_compile
         self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
+        self._asked_for = []
         self._bound = weakref.WeakKeyDictionary()
         self._plain, self._on_host, self._created = None, False, False
         functools.update_wrapper(self, python_function)
@@ -216,7 +217,11 @@ class Function:
         """Return the function specialised for arguments or TensorSpecs."""
         if self.input_signature is not None and not args and not kwargs:
             args = self.input_signature
-        return ConcreteFunction(self, args, kwargs)
+        made = ConcreteFunction(self, args, kwargs)
+        if self.input_signature is None and any(isinstance(leaf, TensorSpec) for leaf in nest.flatten((args, kwargs))):
+            bound = inspect.signature(self.python_function).bind(*args, **kwargs)
+            self._asked_for.append((bound.args, bound.kwargs))               # for saved_model.save
+        return made
 
     def pretty_printed_signature(self, verbose=True):
         """Return the signature as text."""

@@ -22,6 +22,8 @@ from fitloom.trainer.loop import (
 from fitloom.trainer.programs import make_function as _make_function
 from fitloom.trainer.py_dataset import PyDataset as PyDataset
 from fitloom.trainer.steps import (
+    CompiledMetrics as CompiledMetrics,
+    compiled_loss as compiled_loss,
     compute_loss as compute_loss,
     compute_metrics as compute_metrics,
     pack_x_y_sample_weight as pack_x_y_sample_weight,

@@ -131,7 +131,40 @@ def _track(model, loss, x):
 
 def compute_metrics(model, x, y, y_pred, sample_weight=None):
     """Update the compiled metrics with a batch and return all results as a dict."""
-    compiled = compiled_of(model)
-    if compiled is not None and compiled.compile_metrics is not None:
-        compiled.compile_metrics.update_state(y, y_pred, sample_weight, row_mask=_rows.mask)
+    CompiledMetrics(model).update_state(y, y_pred, sample_weight)
     return model.get_metrics_result()
+
+
+def compiled_loss(model, y_true, y_pred, sample_weight=None, regularization_losses=None):
+    """Return the compiled losses of a batch plus `regularization_losses`, and enter the sum into the log 'loss'."""
+    compiled = compiled_of(model)
+    if compiled is None or compiled.compile_loss is None:
+        raise ValueError("compiled_loss needs a loss: give one to compile().")
+    total = compiled.compile_loss(y_true, y_pred, sample_weight, row_mask=_rows.mask)
+    compiled.denominator, compiled.compile_loss.denominator = compiled.compile_loss.denominator, None
+    for loss in regularization_losses or ():
+        total = total + ops.reduce_sum(ops.cast(loss, "float32"))
+    _track(model, total, y_true)
+    return total
+
+
+class CompiledMetrics:
+    """`model.compiled_metrics` of tf.keras 2: the metrics that `compile` was given."""
+
+    def __init__(self, model):
+        self._metrics = getattr(compiled_of(model), "compile_metrics", None)
+
+    @property
+    def metrics(self):
+        """The metrics, flat."""
+        return [] if self._metrics is None else self._metrics.metrics
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Update every metric with its output."""
+        if self._metrics is not None:
+            self._metrics.update_state(y_true, y_pred, sample_weight, row_mask=_rows.mask)
+
+    def reset_state(self):
+        """Reset every metric."""
+        for metric in self.metrics:
+            metric.reset_state()
