@@ -197,7 +197,8 @@ def gather(params, indices, validate_indices=None, axis=None, batch_dims=0, name
     _check_positions("gather", indices, params.shape[axis] if ndim else 0)
     if getattr(params, "_value", None).__class__ is np.ndarray and params._value.dtype == object:
         places = host_value(indices, "gather's indices into a string tensor")
-        return engine.Tensor(_text_rows(params._value, places, batch_dims, lambda p, i: np.take(p, i, axis - batch_dims)))
+        return engine.Tensor(_text_rows(params._value, places, batch_dims,
+                                        lambda p, i: np.take(p, i, axis - batch_dims)))
     return _gather(params, indices, axis=axis, batch_dims=batch_dims)
 
 
