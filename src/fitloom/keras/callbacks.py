@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.callbacks`: names only."""
-from typing import Any as _Any
-
 from fitloom.keras import keras2 as _keras2
 from fitloom.callbacks import (
     BackupAndRestore as BackupAndRestore,
@@ -24,7 +22,7 @@ from fitloom.callbacks import (
 )
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> object:
     value = _keras2.older("callbacks", name)
     if value is None:
         raise AttributeError(f"module 'fitloom.keras.callbacks' has no attribute {name!r}")

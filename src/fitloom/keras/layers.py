@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.layers`."""
-from typing import Any as _Any
-
 from fitloom.keras import keras2 as _keras2
 from fitloom.base.serialization import deserialize_keras_object as deserialize
 from fitloom.base.serialization import serialize_keras_object as serialize
@@ -181,7 +179,7 @@ from fitloom.layers import (
 from fitloom.saving.exported import TFSMLayer as TFSMLayer
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> object:
     value = _keras2.older("layers", name)
     if value is None:
         raise AttributeError(f"module 'fitloom.keras.layers' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.mixed_precision`."""
-from typing import Any as _Any
+
 
 from fitloom.layers.dtype_policy import DTypePolicy as DTypePolicy
 from fitloom.layers.dtype_policy import Policy as Policy
@@ -10,7 +10,7 @@ from fitloom.layers.dtype_policy import set_dtype_policy as set_dtype_policy
 from fitloom.layers.dtype_policy import set_global_policy as set_global_policy
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> object:
     if name == "LossScaleOptimizer":
         from fitloom.optimizers import LossScaleOptimizer
 

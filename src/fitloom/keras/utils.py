@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.utils`: names only."""
-from typing import Any as _Any
-
 from fitloom.keras import keras2 as _keras2
 from fitloom.autodiff import recompute_grad as remat
 from fitloom.base.config import (
@@ -59,7 +57,7 @@ from fitloom.trainer import (
 )
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> object:
     value = _keras2.older("utils", name)
     if value is None:
         raise AttributeError(f"module 'fitloom.keras.utils' has no attribute {name!r}")
