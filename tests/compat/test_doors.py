@@ -83,3 +83,19 @@ def test_settings_that_scripts_set():
     tf.config.optimizer.set_jit(True)
     tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
     assert tf.config.optimizer.get_experimental_options() == {"layout_optimizer": True}
+
+
+def test_older_functions():
+    """`tf.compat.v1` gives what `tf` has, and `ctc_loss` with the arguments of TensorFlow 1."""
+    v1 = tf.compat.v1
+    assert v1.boolean_mask([1, 2], [True, False]).numpy().tolist() == [1] and v1.nn.relu(-1.0) == 0
+    labels = tf.SparseTensor([[0, 0], [0, 1], [1, 0]], [0, 1, 2], [2, 2])
+    logits = np.random.default_rng(0).normal(size=(5, 2, 4)).astype("float32")
+    loss = v1.nn.ctc_loss(labels=labels, inputs=logits, sequence_length=[5, 4])
+    dense = tf.nn.ctc_loss([[0, 1], [2, 0]], logits, [2, 1], [5, 4], blank_index=-1)
+    np.testing.assert_allclose(loss, dense, rtol=1e-5)
+    paths, _ = v1.nn.ctc_beam_search_decoder(np.log(np.eye(3)[[0, 2, 0]] + 1e-9)[:, None], [3])
+    assert paths[0].values.numpy().tolist() == [0]
+    assert tf.keras.ops.cast(labels, "float32").values.dtype == tf.float32
+    with pytest.raises(AttributeError, match="get_variable.*TF 2 interface"):
+        v1.get_variable

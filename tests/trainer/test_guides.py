@@ -300,3 +300,28 @@ def test_a_compiled_train_step_builds_what_it_needs_inside_fit():
             model(x)
         losses = model.fit(x, y, batch_size=4, epochs=3, verbose=0).history["loss"]
         assert losses[2] < losses[0]
+
+
+def test_steps_whose_shapes_depend_on_values_run_uncompiled():
+    """A mask that picks elements: TensorFlow's fit takes it, a compiled program of fixed shapes cannot."""
+    class Picked(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(tf.reduce_sum(tf.boolean_mask(x, x > 0)))
+            return x
+
+    def masked(y_true, y_pred):
+        return tf.reduce_mean(tf.boolean_mask(y_pred - y_true, y_true > 0) ** 2)
+
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, Picked()(keras.layers.Dense(3)(inputs)))
+    assert model.output_shape == (None, 3)
+    model.compile("sgd", masked)
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 3), "float32")
+    with pytest.warns(UserWarning, match="train_step of model .* runs uncompiled"):
+        losses = model.fit(x, y, batch_size=3, epochs=3, verbose=0).history["loss"]
+    assert len(losses) == 3 and np.isfinite(losses).all() and len(set(losses)) == 3
+    with pytest.warns(UserWarning, match="test_step"):
+        assert np.isfinite(model.evaluate(x, y, verbose=0))
+    model.compile("sgd", masked, jit_compile=True)
+    with pytest.raises(ValueError, match="boolean_mask's mask must be known"):
+        model.fit(x, y, verbose=0)

@@ -5,9 +5,10 @@ import contextlib
 import jax
 
 from fitloom.base import dtypes, nest
+from fitloom.base.errors import ValueNotKnownError
 from fitloom.engine.avals import SEED
-from fitloom.engine.context import CONTEXT
-from fitloom.engine.functional import draw_seed, unwrap
+from fitloom.engine.context import CONTEXT, eager_scope
+from fitloom.engine.functional import draw_seed, outside, unwrap
 from fitloom.engine.inline import InlineTrace
 from fitloom.engine.symbolic import KerasTensor
 from fitloom.engine.tensor import Tensor
@@ -35,17 +36,49 @@ def abstract_call(fn, args=(), kwargs=None):
     kwargs = kwargs or {}
     leaves = nest.flatten((args, kwargs))
     symbols = [x for x in leaves if isinstance(x, KerasTensor)]
+    try:
+        return _abstract_call(fn, args, kwargs, symbols)
+    except ValueNotKnownError as error:         # shapes inside depend on values: look at an example
+        return _call_on_examples(fn, args, kwargs, error)
+
+
+def _abstract_call(fn, args, kwargs, symbols):
     if any(None in x.shape for x in symbols):
         first, second, structure = _two_shapes(fn, args, kwargs, symbols)
     else:
         first, structure = _shapes(fn, args, kwargs, symbols, _SIZES[0])
         second = first
+    return _with_symbols(structure, first, second)
+
+
+def _with_symbols(structure, first, second):
+    """Return the structure with KerasTensors: an axis whose sizes differ is unknown."""
     shapes = [tuple(m if m == n else None for m, n in zip(a.shape, b.shape)) for a, b in zip(first, second)]
     results = iter([KerasTensor(shape, dtype=dtypes.name_of(a.dtype)) for shape, a in zip(shapes, first)])
     return nest.map_structure(lambda leaf: next(results) if leaf is _ARRAY else leaf, structure)
 
 
 _ARRAY = object()
+
+
+def _call_on_examples(fn, args, kwargs, reason):
+    """Return what `_abstract_call` gives, from calls with ones; raise `reason` where they fail."""
+    def example(size):
+        def put(x):
+            if not isinstance(x, KerasTensor):
+                return x
+            shape = tuple(size if d is None else d for d in x.shape)
+            return Tensor(jax.numpy.ones(shape, dtypes.numpy_dtype(x.dtype)))
+        with outside(), eager_scope():
+            return unwrap(fn(*nest.map_structure(put, args), **nest.map_structure(put, kwargs)))
+    for one, other in _OTHER_SIZES[-1:0:-1]:
+        try:
+            results = example(one), example(other)
+        except Exception:
+            continue
+        flat = [[a for a in nest.flatten(result) if hasattr(a, "dtype")] for result in results]
+        return _with_symbols(nest.map_structure(lambda a: _ARRAY if hasattr(a, "dtype") else a, results[0]), *flat)
+    raise reason
 
 
 def _two_shapes(fn, args, kwargs, symbols):
@@ -59,6 +92,8 @@ def _two_shapes(fn, args, kwargs, symbols):
         try:
             first, structure = _shapes(fn, args, kwargs, symbols, one)
             return first, _shapes(fn, args, kwargs, symbols, other)[0], structure
+        except ValueNotKnownError:
+            raise
         except Exception as error:
             reason = reason or error
     raise reason

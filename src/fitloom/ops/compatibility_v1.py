@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging as _logging
 
-from fitloom import engine
+from fitloom import engine, ops
 
 
 class logging:
@@ -54,3 +54,28 @@ def _refuse(name):
 
 disable_eager_execution, disable_v2_behavior, placeholder, Session, get_default_graph = map(
     _refuse, ("disable_eager_execution", "disable_v2_behavior", "placeholder", "Session", "get_default_graph"))
+
+
+class networks:
+    """`tf.compat.v1.nn`: the functions whose arguments were others."""
+
+    @staticmethod
+    def ctc_loss(labels, inputs=None, sequence_length=None, preprocess_collapse_repeated=False,
+                 ctc_merge_repeated=True, ignore_longer_outputs_than_inputs=False, time_major=True, logits=None):
+        """Return the CTC loss of sparse labels; `inputs` are logits, the blank is the last class."""
+        if preprocess_collapse_repeated or not ctc_merge_repeated or ignore_longer_outputs_than_inputs:
+            raise NotImplementedError("tf.compat.v1.nn.ctc_loss: only the default way of merging is implemented.")
+        from fitloom.ops.losses import ctc_loss
+        from fitloom.ops.sparse import to_dense
+
+        logits = inputs if logits is None else logits
+        rows = ops.cast(labels.indices[:, 0], "int32")
+        lengths = ops.reduce_sum(ops.one_hot(rows, int(labels.dense_shape[0]), dtype="int32"), 0)
+        return ctc_loss(to_dense(labels), logits, lengths, sequence_length, time_major, blank_index=-1)
+
+    @staticmethod
+    def ctc_beam_search_decoder(inputs, sequence_length, beam_width=100, top_paths=1, merge_repeated=True):
+        """Return what `tf.nn.ctc_beam_search_decoder` gives, with equal neighbours of a path as one."""
+        from fitloom.ops.decoding import ctc_beam_search_decoder
+
+        return ctc_beam_search_decoder(inputs, sequence_length, beam_width, top_paths, merge_repeated)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from fitloom import engine
@@ -64,14 +66,17 @@ def _beam_search(log_probability, blank, width, top):
     return ranked[:top]
 
 
-def ctc_beam_search_decoder(inputs, sequence_length, beam_width=100, top_paths=1):
+def ctc_beam_search_decoder(inputs, sequence_length, beam_width=100, top_paths=1, merge_repeated=False):
     """Return ([sparse labels of each path], (batch, top_paths) log probabilities); runs on the host.
 
     Args:
         inputs: logits, (time, batch, classes); the blank is the last class.
+        merge_repeated: give equal neighbours of a path once (the default of TensorFlow 1).
     """
     rows, scores = ctc_beams(np.moveaxis(host_value(inputs, "ctc_beam_search_decoder's input"), 1, 0),
                              host_value(sequence_length), beam_width, top_paths, None)
+    if merge_repeated:
+        rows = [[[label for label, _ in itertools.groupby(path)] for path in paths] for paths in rows]
     return [_sparse([r[k] for r in rows]) for k in range(top_paths)], engine.Tensor(scores)
 
 

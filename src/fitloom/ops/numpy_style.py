@@ -14,7 +14,7 @@ from fitloom import engine
 from fitloom.base import config, dtypes
 from fitloom.engine import op
 from fitloom.ops import arithmetic, creating, shaping
-from fitloom.ops.calling import as_index, host_value, static_axis, static_int, static_ints
+from fitloom.ops.calling import as_index, host_value, is_composite, static_axis, static_int, static_ints
 from fitloom.ops.casting import cast as _cast
 from fitloom.ops.casting import saturate_cast as _saturate_cast
 from fitloom.ops.numpy_elementwise import divide, subtract
@@ -45,7 +45,7 @@ def array(x, dtype=None):
 
 def cast(x, dtype):
     """Return `x` as another dtype."""
-    return as_tensor(x, dtype)
+    return _cast(x, dtype) if is_composite(x) else as_tensor(x, dtype)
 
 
 def saturate_cast(x, dtype):

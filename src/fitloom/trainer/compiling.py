@@ -73,6 +73,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     for name in ("compile_loss", "compile_metrics", "loss_tracker"):     # Keras' private names, which scripts reach for
         hold(model, "_" + name, getattr(compiled, name))
     hold(model, "_programs", {})
+    hold(model, "_steps_on_host", {"refused"} if jit_compile is True else set())
     for attribute in ("train_function", "test_function", "predict_function"):
         hold(model, attribute, None)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes, nest
-from fitloom.base.errors import InvalidArgumentError
+from fitloom.base.errors import InvalidArgumentError, ValueNotKnownError
 from fitloom.trainer import validation
 from fitloom.trainer.compile_loss import targets_of
 from fitloom.trainer.compiling import compiled_of
@@ -73,6 +73,9 @@ def _predictions(model, x, mode):
                     raise
                 return _values(model, x)
         return known[key]
+    except ValueNotKnownError:                # shapes inside depend on values
+        with engine.eager_scope():
+            return model(nest.map_structure(device, x), training=False)
     except InvalidArgumentError as error:
         if "string tensor" not in str(error):
             raise

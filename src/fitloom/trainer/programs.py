@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import time
+import warnings
 import weakref
 
 import numpy as np
@@ -47,7 +48,8 @@ class Program:
         self.custom = None if is_default(model, maker) else getattr(model, maker)()
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
         self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
-        self.text = None               # whether batches hold text, known after the first
+        # whether batches hold text, known after the first; or a step needs values that only Python has
+        self.text = True if mode in model.__dict__.get("_steps_on_host", ()) else None
         self.seconds = None            # measured time of a step
         self._merged = {}              # how many batches of a shape are predicted as one
         strategy = strategy_of(model)
@@ -85,16 +87,28 @@ class Program:
         else:
             try:
                 result = engine.wrap(self._program.step(nest.map_structure(_raw, data), mask))
-            except VALUE_NEEDED:
-                if self.jitted:
-                    raise
-                self.text = True                           # from now on as Python
+            except VALUE_NEEDED as error:
+                self._turn_to_python(error)
                 result = self._run_eagerly(data, mask)
         if self.guard is not None:
             result = self.guard.note(result, 1, lambda i: data)
         if self.mode == "train":
             self._latest = result
         return result
+
+    def _turn_to_python(self, error):
+        """From now on run the steps as Python; raise the error if that is not allowed.
+
+        A shape that depends on values is no mistake: the original's programs have such shapes, ours have not.
+        """
+        on_host = self.model.__dict__.setdefault("_steps_on_host", set())
+        if self.jitted:
+            if "refused" in on_host or self.guard is not None or not isinstance(error, ValueNotKnownError):
+                raise error
+            warnings.warn(f"The {_STEPS[self.mode]} of model '{self.model.name}' runs uncompiled, operation by "
+                          f"operation, because {str(error)[:1].lower()}{str(error)[1:]}", stacklevel=2)
+        on_host.add(self.mode)
+        self.text = True
 
     def _run_eagerly(self, data, mask):
         with engine.eager_scope():
@@ -220,9 +234,20 @@ class Program:
                 count = min(group if every_batch else self._pace(group), whole - first)
                 with_rest = every_batch and count < group and whole < total       # the last group of batches
 
-                def run(first=first, count=count, with_rest=with_rest):
+                def one_by_one(first=first, count=count, with_rest=with_rest):
+                    for i in range(first, first + count + with_rest):
+                        logs = self(source.cut(order[i * size:(i + 1) * size]))
+                    return logs
+
+                def run(first=first, count=count, with_rest=with_rest, one_by_one=one_by_one):
+                    if self.text:
+                        return one_by_one()
                     begin = time.perf_counter()
-                    logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
+                    try:
+                        logs = engine.wrap(self._program.run(first, count, arrays, index, lanes, limit))
+                    except VALUE_NEEDED as error:
+                        self._turn_to_python(error)
+                        return one_by_one()
                     if self.guard is not None:
                         logs = self.guard.note(logs, count, lambda i: source.cut(
                             order[(first + i) * size:(first + i + 1) * size]))
