@@ -32,8 +32,10 @@ def test_unknown_names_have_near_ones():
         keras.mixed_precision.Policy("flot32")
     with pytest.raises(ValueError, match="policy"):
         keras.dtype_policies.get(3.5)
-    with pytest.raises(NotImplementedError, match="Quantized"):
+    with pytest.raises(ValueError, match="quantized policy"):
         keras.mixed_precision.Policy("int8_from_float32")
+    with pytest.raises(ValueError, match="Invalid quantization mode"):
+        keras.dtype_policies.QuantizedDTypePolicy("int7", "float32")
 
 
 def test_global_policy(restore_policy):

@@ -385,7 +385,7 @@ def test_unknown_arguments_and_policies():
 
 def test_quantize_refuses_clearly():
     with pytest.raises(NotImplementedError, match="quantiz"):
-        layers.Dense(1).quantize("int8")
+        layers.Conv1D(1, 1).quantize("int8")
 
 
 def test_variables_of_tf_are_tracked():

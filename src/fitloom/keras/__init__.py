@@ -13,8 +13,8 @@ __version__ = "3.15.1"  # the version of the Keras API that is followed
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
 _NAMESPACES = """
     activations applications backend callbacks config constraints datasets distribution dtype_policies export
-    initializers layers losses metrics mixed_precision models ops optimizers preprocessing random regularizers saving
-    tree utils wrappers
+    initializers layers losses metrics mixed_precision models ops optimizers preprocessing quantizers random
+    regularizers saving tree utils wrappers
 """.split()
 
 # Root names, by the module they come from.
@@ -28,6 +28,7 @@ _ROOMS = {
     "fitloom.models": "Function Model Sequential",
     "fitloom.optimizers": "Optimizer",
     "fitloom.layers.graph": "Operation",
+    "fitloom.quantizers": "Quantizer",
     "fitloom.regularizers": "Regularizer",
     "fitloom.keras.dtype_policies": "DTypePolicy FloatDTypePolicy",
     "fitloom.keras.utils": "remat",

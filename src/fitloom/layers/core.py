@@ -5,19 +5,12 @@ import re
 from fitloom import activations, ops
 from fitloom.base import nest, registry, serialization
 from fitloom.layers.builtin_layer import BuiltinLayer
+from fitloom.layers.eight_bits import EightBits, explicit
 from fitloom.layers.input_spec import InputSpec
-from fitloom.layers.low_rank import LowRank
 from fitloom.ops import layer_kernels as kernels
 
 
-def refuse_quantization(layer, quantization_config):
-    """Raise for arguments that Keras has and this package does not implement."""
-    if quantization_config is not None:
-        raise NotImplementedError(f"{type(layer).__name__}(quantization_config=...) is not implemented. Use a dtype "
-                                  "policy such as 'mixed_bfloat16'.")
-
-
-class Dense(LowRank):
+class Dense(EightBits):
     """Compute `activation(inputs @ kernel + bias)` over the last axis.
 
     Args:
@@ -28,7 +21,7 @@ class Dense(LowRank):
         kernel_regularizer, bias_regularizer, activity_regularizer: penalties that join `losses`.
         kernel_constraint, bias_constraint: projections after each update.
         lora_rank, lora_alpha: if set, `enable_lora(lora_rank, lora_alpha)` follows `build`.
-        quantization_config: must be None (not implemented).
+        quantization_config: `tf.keras.quantizers.Int8QuantizationConfig` of a layer whose policy is quantized.
 
     Weights: kernel `(inputs, units)`, bias `(units,)`.
 
@@ -52,7 +45,6 @@ class Dense(LowRank):
                              f"Received: units={units!r}")
         units = int(units)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse_quantization(self, quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         del lora_rank, lora_alpha
         self._keep(locals())
@@ -64,9 +56,8 @@ class Dense(LowRank):
         if input_shape[-1] is None:
             raise ValueError(f"Dense '{self.name}' needs the size of its inputs' last axis, but received input shape "
                              f"{tuple(input_shape)}. Give it in Input(shape=...).")
-        self.kernel = self.add_weight(
-            name="kernel", shape=(input_shape[-1], self.units), initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+        self._add_adapted((input_shape[-1], self.units), initializer=self.kernel_initializer,
+                          regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
         self.bias = self.add_weight(
             name="bias", shape=(self.units,), initializer=self.bias_initializer, regularizer=self.bias_regularizer,
             constraint=self.bias_constraint) if self.use_bias else None
@@ -75,15 +66,28 @@ class Dense(LowRank):
 
     def call(self, inputs, training=None):
         """Return the affine map, activated."""
-        x = kernels.dense(inputs, self.kernel, self.bias)
+        if self._is_quantized:
+            x = self._contract(inputs, explicit("...x,xy->...y", len(inputs.shape)))
+            x = x if self.bias is None else x + self.bias
+        else:
+            x = kernels.dense(inputs, self.kernel, self.bias)
         return x if self.activation in (None, activations.linear) else self.activation(x)
+
+    def _quantized_axes(self):
+        return (0,)
+
+    def _scale_shape(self, shape):
+        return (shape[-1],)
+
+    def _spread_scale(self, scale):
+        return scale
 
     def compute_output_shape(self, input_shape):
         """Replace the last axis by `units`."""
         return (*input_shape[:-1], self.units)
 
 
-class EinsumDense(LowRank):
+class EinsumDense(EightBits):
     """Compute `activation(einsum(equation, inputs, kernel) + bias)`.
 
     Args:
@@ -94,7 +98,8 @@ class EinsumDense(LowRank):
         bias_axes: letters of the output axes over which the bias varies, or None for no bias.
         kernel_initializer ... bias_constraint: as in Dense.
         lora_rank, lora_alpha: as in Dense.
-        gptq_unpacked_column_size, quantization_config: must be None (not implemented).
+        quantization_config: as in Dense.
+        gptq_unpacked_column_size: must be None (not implemented).
 
     Weights: kernel (by the equation), bias.
     """
@@ -106,7 +111,6 @@ class EinsumDense(LowRank):
                  bias_constraint=None, lora_rank=None, lora_alpha=None, gptq_unpacked_column_size=None,
                  quantization_config=None, **kwargs):
         super().__init__(**kwargs)
-        refuse_quantization(self, quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         del lora_rank, lora_alpha
         self.partial_output_shape = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
@@ -116,9 +120,9 @@ class EinsumDense(LowRank):
     def build(self, input_shape):
         """Make kernel and bias in the shapes that the equation gives."""
         kernel_shape, bias_shape, self.full_output_shape = self._shapes(input_shape)
-        self.kernel = self.add_weight(
-            name="kernel", shape=kernel_shape, initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+        self._equation = explicit(self.equation, len(input_shape))
+        self._add_adapted(kernel_shape, initializer=self.kernel_initializer,
+                          regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
         self.bias = self.add_weight(
             name="bias", shape=bias_shape, initializer=self.bias_initializer, regularizer=self.bias_regularizer,
             constraint=self.bias_constraint) if bias_shape is not None else None
@@ -184,8 +188,39 @@ class EinsumDense(LowRank):
 
     def call(self, inputs, training=None):
         """Return the contraction, activated."""
-        x = kernels.einsum_dense(inputs, self.kernel, self.bias, equation=self.equation.replace(" ", ""))
+        if self._is_quantized:
+            x = self._contract(inputs, self._equation)
+            x = x if self.bias is None else x + self.bias
+        else:
+            x = kernels.einsum_dense(inputs, self.kernel, self.bias, equation=self.equation.replace(" ", ""))
         return x if self.activation in (None, activations.linear) else self.activation(x)
+
+    def _letters(self):
+        """The letters of the kernel's and the output's axes."""
+        kernel, out = self._equation.split(",")[1].split("->")
+        return kernel, out
+
+    def _quantized_axes(self):
+        kernel, out = self._letters()
+        return tuple(at for at, letter in enumerate(kernel) if letter not in out)
+
+    def _scale_shape(self, shape):
+        kernel, out = self._letters()
+        return tuple(shape[kernel.index(letter)] if letter in kernel else 1 for letter in out)
+
+    def _stored_scale(self, scale):
+        kernel, out = self._letters()
+        kept = [letter for letter in kernel if letter in out]
+        scale = ops.squeeze(scale, list(self._quantized_axes()))
+        scale = ops.transpose(scale, [kept.index(letter) for letter in out if letter in kept])
+        return ops.reshape(scale, self._scale_shape(tuple(self._kernel.shape)))
+
+    def _spread_scale(self, scale):
+        kernel, out = self._letters()
+        kept = [letter for letter in out if letter in kernel]
+        scale = ops.reshape(scale, [self._kernel.shape[kernel.index(letter)] for letter in kept])
+        scale = ops.transpose(scale, [kept.index(letter) for letter in kernel if letter in kept])
+        return ops.reshape(scale, [size if letter in kept else 1 for letter, size in zip(kernel, self._kernel.shape)])
 
     def compute_output_shape(self, input_shape):
         """Return the shape that equation and `output_shape` give."""

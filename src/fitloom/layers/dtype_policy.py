@@ -2,6 +2,7 @@
 """Dtype policies: in which precision a layer computes and in which it keeps its weights."""
 from fitloom.base import config, dtypes, registry
 from fitloom.base.errors import unknown_name
+from fitloom.quantizers.configurations import MODES
 
 _global_policy = None
 _POLICY_NAMES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "int8")
@@ -42,8 +43,8 @@ class DTypePolicy:
             self._compute_dtype = self._variable_dtype = dtypes.name_of(name)
         except TypeError:
             if "_from_" in name:
-                raise NotImplementedError(
-                    f"Quantized dtype policies ('{name}') are not implemented; use a float policy.") from None
+                raise ValueError(f"'{name}' is a quantized policy: make it with tf.keras.dtype_policies.get('{name}') "
+                                 "or QuantizedDTypePolicy.") from None
             raise unknown_name("dtype policy", name, _POLICY_NAMES) from None
 
     name = property(lambda self: self._name)
@@ -72,20 +73,80 @@ class DTypePolicy:
 FloatDTypePolicy = Policy = DTypePolicy
 
 
+@registry.builtin("keras.dtype_policies")
 class QuantizedDTypePolicy(DTypePolicy):
-    """A policy of quantized weights: the name exists, the thing is not implemented."""
+    """The precision of a layer whose weights are quantized, such as 'int8_from_mixed_bfloat16'.
 
-    def __init__(self, mode=None, source_name=None, **_):
-        raise NotImplementedError(f"{type(self).__name__}({mode!r}) is not implemented: use a float policy such as "
-                                  "'mixed_bfloat16'.")
+    Args:
+        mode: 'int8' (implemented by Dense, EinsumDense and Embedding), 'int4', 'float8', 'gptq' or 'awq' (names only:
+            layers refuse them).
+        source_name: name of the policy for everything but the quantized weights; the global one by default.
+
+    Raises:
+        ValueError: an unknown mode, or int8 computed in float16.
+    """
+
+    def __init__(self, mode=None, source_name=None):
+        source = DTypePolicy(source_name)
+        if mode not in MODES:
+            raise ValueError(f"Invalid quantization mode. Expected one of {MODES}. Received: mode={mode}")
+        if mode == "int8" and source.compute_dtype == "float16":
+            raise ValueError("Quantization mode='int8' doesn't work well with compute_dtype='float16': its largest "
+                             "number is too small. Use 'int8_from_float32' or 'int8_from_mixed_bfloat16'.")
+        self._name = f"{mode}_from_{source.name}"
+        self._source_name, self._mode = source.name, mode
+        self._compute_dtype, self._variable_dtype = source.compute_dtype, source.variable_dtype
+
+    quantization_mode = property(lambda self: self._mode, doc="The mode.")
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {"mode": self._mode, "source_name": self._source_name}
+
+    def __repr__(self):
+        return f'<QuantizedDTypePolicy "{self._name}">'
 
 
+@registry.builtin("keras.dtype_policies")
 class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
-    """A policy of float8 weights; not implemented."""
+    """A policy of float8 weights: the name exists, layers refuse it.
+
+    Args:
+        mode, source_name: as in QuantizedDTypePolicy.
+        amax_history_length: steps over which the largest magnitude is taken.
+    """
+
+    default_amax_history_length = 1024
+
+    def __init__(self, mode, source_name=None, amax_history_length=1024):
+        super().__init__(mode, source_name)
+        if not isinstance(amax_history_length, int):
+            raise TypeError("`amax_history_length` must be an integer. Received: "
+                            f"amax_history_length={amax_history_length}")
+        self.amax_history_length = amax_history_length
+
+    def __eq__(self, other):
+        return super().__eq__(other) and other.amax_history_length == self.amax_history_length
+
+    __hash__ = QuantizedDTypePolicy.__hash__
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "amax_history_length": self.amax_history_length}
+
+
+def _quantized(name):
+    """Make the policy that a name such as 'int8_from_float32' says."""
+    mode, _, source = name.partition("_from_")
+    return (QuantizedFloat8DTypePolicy if mode == "float8" else QuantizedDTypePolicy)(mode, source)
 
 
 class AWQDTypePolicy(QuantizedDTypePolicy):
     """A policy of activation-aware quantized weights; not implemented."""
+
+    def __init__(self, mode=None, source_name=None):
+        raise NotImplementedError(f"AWQDTypePolicy({mode!r}) is not implemented: use 'int8_from_float32' or a float "
+                                  "policy.")
 
 
 @registry.builtin("keras.dtype_policies")
@@ -175,6 +236,8 @@ def get(identifier):
         return identifier
     if isinstance(identifier, dict):
         return deserialize(identifier)
+    if isinstance(identifier, str) and identifier.partition("_from_")[0].startswith(MODES) and "_from_" in identifier:
+        return _quantized(identifier)
     try:
         return DTypePolicy(identifier)
     except TypeError:
@@ -191,7 +254,8 @@ def serialize(policy):
 def deserialize(config, custom_objects=None):
     """Make a policy from `serialize`'s dict."""
     classes = {"DTypePolicy": DTypePolicy, "FloatDTypePolicy": DTypePolicy, "Policy": DTypePolicy,
-               "DTypePolicyMap": DTypePolicyMap}
+               "DTypePolicyMap": DTypePolicyMap, "QuantizedDTypePolicy": QuantizedDTypePolicy,
+               "QuantizedFloat8DTypePolicy": QuantizedFloat8DTypePolicy}
     name = config.get("class_name")
     if name in classes:
         return classes[name].from_config(config["config"])

@@ -2,11 +2,10 @@
 """Embedding and ReversibleEmbedding: vectors for whole numbers."""
 from fitloom import ops
 from fitloom.base import dtypes
-from fitloom.layers.core import refuse_quantization
-from fitloom.layers.low_rank import LowRank
+from fitloom.layers.eight_bits import EightBits
 
 
-class Embedding(LowRank):
+class Embedding(EightBits):
     """Look up a trained vector for each whole number.
 
     Args:
@@ -16,7 +15,7 @@ class Embedding(LowRank):
         mask_zero: whether index 0 is padding, which later layers skip.
         weights: initial table (or a list that holds it).
         lora_rank, lora_alpha: if set, `enable_lora(lora_rank, lora_alpha)` follows `build`.
-        quantization_config: must be None (not implemented).
+        quantization_config: as in Dense.
 
     Weights: embeddings `(input_dim, output_dim)`. Inputs: integers of any shape; an axis is added at the end.
 
@@ -37,7 +36,6 @@ class Embedding(LowRank):
             kwargs["input_shape"] = length if isinstance(length, (list, tuple)) else (length,)
         del length
         super().__init__(**kwargs)
-        refuse_quantization(self, quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         given = weights
         del weights
@@ -57,17 +55,36 @@ class Embedding(LowRank):
     def build(self, input_shape=None):
         """Make the table."""
         if not self.built:
-            self.embeddings = self.add_weight(
-                name="embeddings", shape=(self.input_dim, self.output_dim), initializer=self.embeddings_initializer,
-                regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
+            self._add_adapted((self.input_dim, self.output_dim), initializer=self.embeddings_initializer,
+                              regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
             self._adapt_if_asked()
 
     def call(self, inputs):
         """Return the rows at the indices."""
         if dtypes.as_dtype(inputs.dtype) not in (dtypes.int32, dtypes.int64):
             inputs = ops.cast(inputs, "int32")
+        if self._is_quantized:
+            return self._dequantized_rows(inputs)
         found = ops.gather(self.embeddings, inputs)
         return ops.cast(found, self.compute_dtype)
+
+    def _dequantized_rows(self, inputs):
+        scale = ops.expand_dims(ops.gather(ops.convert_to_tensor(self.embeddings_scale), inputs), -1)
+        rows = ops.cast(ops.gather(ops.convert_to_tensor(self._embeddings), inputs), self.compute_dtype)
+        rows = rows / ops.cast(scale, self.compute_dtype)
+        if self.lora_enabled:
+            a, b = (ops.cast(ops.convert_to_tensor(matrix), self.compute_dtype) for matrix in self._lora_matrices())
+            rows = rows + ops.matmul(ops.gather(a, inputs), b) * (self.lora_alpha / self.lora_rank)
+        return rows
+
+    def _quantized_axes(self):
+        return (1,)
+
+    def _scale_shape(self, shape):
+        return (shape[0],)
+
+    def _spread_scale(self, scale):
+        return ops.expand_dims(scale, -1)
 
     def compute_mask(self, inputs, mask=None):
         """Return whether each index is not 0, if `mask_zero`."""

@@ -182,6 +182,10 @@ class Layer(LayerCalls):
             self.__dict__["_dtype_policy"] = policy
         self.__dict__["_autocast_dtype"] = False
         STRUCTURE.changed(self)
+        if policy.quantization_mode is not None and self.built and not self._is_quantized:
+            self.quantize(policy.quantization_mode)
+
+    _is_quantized = False
 
     def _policy(self):
         policy = self._dtype_policy
@@ -193,7 +197,8 @@ class Layer(LayerCalls):
     compute_dtype = property(lambda self: self._policy().compute_dtype, doc="The dtype of the computation.")
     dtype = property(lambda self: self.variable_dtype, doc="The same as `variable_dtype`.")
     input_dtype = property(lambda self: self.compute_dtype, doc="The dtype to which float inputs are cast.")
-    quantization_mode = property(lambda self: None, doc="None: quantization is not implemented.")
+    quantization_mode = property(lambda self: self._policy().quantization_mode,
+                                 doc="'int8' if the weights are quantized, else None.")
 
     @property
     def supports_masking(self):
@@ -358,10 +363,11 @@ class Layer(LayerCalls):
             "Layer `add_metric()` method is deprecated. Add your metric in `Model.compile(metrics=[...])`, or make "
             "metric objects in __init__() and call `metric.update_state()` whenever necessary.")
 
-    def quantize(self, mode=None, type_check=True, config=None, **_):
-        """Refuse: quantization is not implemented."""
-        raise NotImplementedError(f"Layer '{self.name}' cannot be quantized (mode={mode!r}): quantization is not "
-                                  "implemented. Use a dtype policy such as 'mixed_bfloat16'.")
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Turn the weights into numbers of few bits; Dense, EinsumDense and Embedding can."""
+        raise NotImplementedError(f"Layer '{self.name}' (of type '{type(self).__name__}') cannot be quantized "
+                                  f"(mode={mode!r}): only Dense, EinsumDense and Embedding can, and not their "
+                                  "subclasses.")
 
     @default
     def get_config(self):

@@ -47,7 +47,7 @@ class LowRank(BuiltinLayer):
         if getattr(self, f"{name}_constraint", None):
             raise ValueError(f"LoRA is incompatible with constraints: layer '{self.name}' has {name}_constraint="
                              f"{getattr(self, f'{name}_constraint')}. Remove that argument.")
-        if name not in self.__dict__ and not self.lora_enabled:
+        if name not in self.__dict__ and "_" + name not in self.__dict__:
             raise ValueError(f"Cannot enable lora on a layer that isn't yet built: call layer '{self.name}' on data, "
                              "or build(input_shape), first.")
         if self.lora_enabled:
@@ -56,7 +56,7 @@ class LowRank(BuiltinLayer):
         if isinstance(rank, bool) or not hasattr(rank, "__index__") or rank <= 0:
             raise ValueError(f"`rank` must be a positive integer. Received: rank={rank!r}")
         state = self.__dict__
-        weight = state[name]
+        weight = state[name] if name in state else state["_" + name]      # the latter if it is quantized
         regularizer = getattr(self, f"{name}_regularizer", None)
         locked, state["_tracker_locked"] = state["_tracker_locked"], False
         for end, shape, initializer in (("a", (*weight.shape[:-1], rank), a_initializer),
@@ -65,7 +65,8 @@ class LowRank(BuiltinLayer):
                 name=f"lora_{name}_{end}", shape=tuple(int(size) for size in shape), dtype="float32",
                 initializer=initializers.get(initializer), regularizer=regularizer))
         state["_tracker_locked"] = locked
-        state["_" + name] = state.pop(name)
+        state["_" + name] = weight
+        state.pop(name, None)
         weight.trainable = False
         self.lora_rank, self.lora_alpha = rank, rank if lora_alpha is None else lora_alpha
         self.lora_enabled = True
@@ -84,7 +85,7 @@ class LowRank(BuiltinLayer):
         """The adapted weight is computed where it is read; the frozen one lies under its name with an underscore."""
         adapted, state = self._adapted, self.__dict__
         if name == adapted:
-            if state.get("lora_enabled"):
+            if "_" + name in state:
                 return self._merged()
             raise AttributeError(f"You must build the layer before accessing `{name}` of {type(self).__name__} "
                                  f"'{state.get('name')}'.")
@@ -100,8 +101,9 @@ class LowRank(BuiltinLayer):
     @trainable.setter
     def trainable(self, value):
         BuiltinLayer.trainable.__set__(self, value)
-        if self.lora_enabled:
-            self.__dict__["_" + self._adapted].trainable = False
+        frozen = self.__dict__.get("_" + self._adapted)
+        if frozen is not None:
+            frozen.trainable = False
 
     # ---- files hold the merged weight, so that they fit the layer with and without adaptation
 
@@ -116,7 +118,7 @@ class LowRank(BuiltinLayer):
 
     def load_own_variables(self, store):
         """Set the layer's own variables from `store`; the product is zero afterwards, and goes on being trained."""
-        if not self.lora_enabled:
+        if not self.lora_enabled and not self._is_quantized:
             super().load_own_variables(store)
             return
         variables = self._stored_variables()
@@ -126,7 +128,8 @@ class LowRank(BuiltinLayer):
                              f"but received {[tuple(array.shape) for array in arrays]}.")
         for variable, array in zip(variables, arrays):
             variable.assign(array)
-        self._lora_matrices()[1].assign(ops.zeros(self._lora_matrices()[1].shape))
+        if self.lora_enabled:
+            self._lora_matrices()[1].assign(ops.zeros(self._lora_matrices()[1].shape))
 
     def _stored_variables(self):
         small = {id(matrix) for matrix in self._lora_matrices()}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.Model`: layers put together, which can be trained, evaluated, saved and shown."""
 import json
+import re
 import warnings
 
-from fitloom import engine
+from fitloom import engine, quantizers
 from fitloom.base import nest, registry, serialization
 from fitloom.layers import masks, tracking
 from fitloom.layers.call_signature import is_shape, map_shapes
@@ -323,6 +324,37 @@ class Model(TrainingMethods):
 
     # ---- state as a tree
 
+    def quantize(self, mode=None, config=None, filters=None, type_check=True):
+        """Turn the weights of the layers inside into numbers of few bits, where the layers can (`Layer.quantize`).
+
+        Args:
+            mode: 'int8'; may be left out if `config` says it.
+            config: `tf.keras.quantizers.Int8QuantizationConfig`.
+            filters: which layers: a regular expression that the name matches somewhere, a list of them, or a function
+                of the layer.
+            type_check: whether subclasses of the built-in layers are left alone.
+
+        Layers with weights that cannot be quantized are left as they are, with a warning.
+
+        Raises:
+            ValueError: an unknown mode, or layers that are not built.
+        """
+        mode, config = quantizers.resolve(mode, config)
+        if filters is not None and not callable(filters) and not isinstance(filters, (str, list, tuple)):
+            raise ValueError("The `filters` argument must be a regex string, a list of regex strings, or a callable. "
+                             f"Received: {type(filters)}")
+        for layer in self._flatten_layers(include_self=False):
+            if layer._layers or not _wanted(layer, filters):
+                continue
+            try:
+                layer.quantize(mode, type_check=type_check, config=config)
+            except NotImplementedError as error:
+                if layer.weights:
+                    warnings.warn(str(error), stacklevel=2)
+        self.__dict__["_programs"] = {}
+        for attribute in ("train_function", "test_function", "predict_function"):
+            self.__dict__[attribute] = None
+
     def get_state_tree(self, value_format="backend_tensor"):
         """Return the model's state as nested dicts by path: weights, optimizer and metrics variables.
 
@@ -363,6 +395,15 @@ class Model(TrainingMethods):
                 "non_trainable_variables": self.non_trainable_variables,
                 "optimizer_variables": optimizer.variables if optimizer is not None else [],
                 "metrics_variables": self.metrics_variables}
+
+
+def _wanted(layer, filters):
+    """Whether a layer is one that the filters of `quantize` name."""
+    if filters is None:
+        return True
+    if callable(filters):
+        return bool(filters(layer))
+    return any(re.search(pattern, layer.name) for pattern in ([filters] if isinstance(filters, str) else filters))
 
 
 class _FunctionalKind(type):

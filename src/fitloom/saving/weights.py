@@ -167,7 +167,7 @@ def _reads_plainly(thing):
     """Whether it uses `load_own_variables` as defined here: variable by variable."""
     if isinstance(thing, Layer):
         return type(thing).load_own_variables in (Layer.load_own_variables, LowRank.load_own_variables) \
-            and not getattr(thing, "lora_enabled", False)
+            and not getattr(thing, "lora_enabled", False) and not thing._is_quantized
     return type(thing).load_own_variables is Optimizer.load_own_variables
 
 
