@@ -168,3 +168,14 @@ def test_reshape_checks_sizes():
 def test_errors_name_the_argument(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_masked_steps_do_not_count_in_products_and_extremes():
+    masking = layers.Masking()
+    a, b = masking(tf.constant([[[0], [-2], [0], [-4]]])), tf.constant([[[0], [0], [-1], [-3]]])
+    assert layers.Maximum()([a, b]).numpy().ravel().tolist() == [0, 0, -1, -3]
+    assert layers.Minimum()([-a, b]).numpy().ravel().tolist() == [0, 0, -1, -3]
+    assert layers.Multiply()([a, b]).numpy().ravel().tolist() == [0, 0, -1, 12]
+    b = masking(b)
+    assert layers.Maximum()([a, b]).numpy().ravel().tolist() == [0, -2, -1, -3]
+    assert layers.Multiply()([a, b]).numpy().ravel().tolist() == [0, -2, -1, 12]

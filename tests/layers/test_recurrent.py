@@ -136,3 +136,35 @@ def test_a_long_sequence_compiles_quickly(rng):
     # Written out, 400 steps would take XLA a minute; as a loop they take less than one program of 5 steps more.
     layer = layers.RNN(MinimalCell(2))
     assert np.isfinite(layer(rng.normal(size=(1, 400, 2)).astype("float32")).numpy()).all()
+
+
+def test_whole_numbers_are_cast():
+    assert tf.keras.layers.LSTM(2)(np.array([[[101, 202], [303, 404]]])).dtype == "float32"
+
+
+def test_states_of_stacked_cells_with_one_state_are_tensors():
+    layer = tf.keras.layers.RNN([tf.keras.layers.SimpleRNNCell(3), tf.keras.layers.GRUCell(2)], return_state=True)
+    assert [tuple(x.shape) for x in layer(tf.ones((2, 4, 5)))] == [(2, 2), (2, 3), (2, 2)]
+
+
+def test_a_stateful_layer_names_its_batch_size():
+    layer = tf.keras.layers.GRU(2, stateful=True)
+    layer(tf.ones((4, 3, 2)))
+    with pytest.raises(ValueError, match="batch size of 4"):
+        layer(tf.ones((1, 3, 2)))
+
+
+def test_time_distributed_hands_the_mask_of_steps_to_own_layers():
+    class Kept(tf.keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs, mask=None):
+            return inputs * tf.cast(mask, inputs.dtype)[:, None]
+
+    layer = tf.keras.layers.TimeDistributed(Kept())
+    assert layer(tf.ones((1, 2, 1)), mask=np.array([[True, False]])).numpy().ravel().tolist() == [1.0, 0.0]
+
+
+def test_convolutional_lstm_takes_strides_or_dilation():
+    with pytest.raises(ValueError, match="not compatible"):
+        tf.keras.layers.ConvLSTM2D(2, 3, strides=2, dilation_rate=2)

@@ -214,7 +214,7 @@ class LayerCalls(LayerState):
         if not signature.has_mask and not signature.takes_anything:
             kwargs.pop("mask", None)
         outputs = self._run(signature, args, kwargs, explicit_training)
-        if self._supports_masking:
+        if self.supports_masking:
             self._set_output_masks(first, outputs, previous)
         elif any(m is not None for m in nest.flatten(previous)):
             self._warn_of_lost_mask()

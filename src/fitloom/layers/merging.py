@@ -2,7 +2,7 @@
 """Layers that merge several inputs into one: Add, Multiply, Concatenate, Dot, ... and their lower-case functions."""
 import functools
 
-from fitloom import ops
+from fitloom import engine, ops
 from fitloom.base import dtypes
 from fitloom.layers.builtin_layer import BuiltinLayer
 
@@ -109,10 +109,13 @@ class Subtract(Merge):
 
 
 class Multiply(Merge):
-    """Multiply the inputs."""
+    """Multiply the inputs; masked steps of an input count as 1."""
 
     def _merge(self, inputs):
-        return functools.reduce(ops.multiply, inputs)
+        given = [x if mask is None else ops.where(mask, x, ops.ones_like(x))
+                 for x, mask in zip(inputs, map(_mask_of, inputs))]
+        product = functools.reduce(ops.multiply, given)
+        return _zero_where_all_are_masked(product, inputs)
 
 
 class Average(Merge):
@@ -124,18 +127,45 @@ class Average(Merge):
         return total / float(len(inputs))
 
 
+def _mask_of(x):
+    """Return the mask that `x` carries, with an axis for its features, or None."""
+    mask = engine.get_mask(x)
+    return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -1)
+
+
+def _zero_where_all_are_masked(merged, inputs):
+    masks = [_mask_of(x) for x in inputs]
+    if any(mask is None for mask in masks):
+        return merged
+    return ops.where(functools.reduce(ops.logical_or, masks), merged, ops.zeros_like(merged))
+
+
+def _extreme(function, inputs):
+    """Reduce `inputs` pair by pair; where one of a pair is masked, the other is taken as it is."""
+    merged, valid = inputs[0], _mask_of(inputs[0])
+    for x in inputs[1:]:
+        mask = _mask_of(x)
+        if mask is not None:
+            x = ops.where(mask, x, merged)
+        if valid is not None:
+            merged = ops.where(valid, merged, x)
+        valid = None if mask is None or valid is None else ops.logical_or(valid, mask)
+        merged = function(merged, x)
+    return merged
+
+
 class Maximum(Merge):
-    """Take the largest of the inputs, element by element."""
+    """Take the largest of the inputs, element by element; masked steps of an input do not count."""
 
     def _merge(self, inputs):
-        return functools.reduce(ops.maximum, inputs)
+        return _extreme(ops.maximum, inputs)
 
 
 class Minimum(Merge):
-    """Take the smallest of the inputs, element by element."""
+    """Take the smallest of the inputs, element by element; masked steps of an input do not count."""
 
     def _merge(self, inputs):
-        return functools.reduce(ops.minimum, inputs)
+        return _extreme(ops.minimum, inputs)
 
 
 class Concatenate(Merge):

@@ -3,7 +3,7 @@
 import inspect
 
 from fitloom import engine, ops
-from fitloom.base import nest, registry, serialization
+from fitloom.base import dtypes, nest, registry, serialization
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.input_spec import InputSpec
 from fitloom.layers.recurrent_cells import (
@@ -93,10 +93,17 @@ class RNN(BuiltinLayer):
 
     reset_states = reset_state
 
+    def _check_batch(self, rows):
+        kept = nest.flatten(self.states)[0].shape[0]
+        if rows is not None and rows != kept:
+            raise ValueError(f"Layer '{self.name}' is stateful and keeps states for a batch size of {kept}, but "
+                             f"received a batch size of {rows}. Use batches of one size (`drop_remainder=True`).")
+
     def call(self, sequences, initial_state=None, mask=None, training=False):
         """Return the output(s), and the states with `return_state`."""
         if initial_state is None:
             if self.stateful and self.states is not None:
+                self._check_batch(sequences.shape[0])
                 initial_state = nest.map_structure(ops.convert_to_tensor, self.states)
             else:
                 initial_state = self._first_states(tuple(sequences.shape))
@@ -106,12 +113,20 @@ class RNN(BuiltinLayer):
             lambda s: s if s is None else ops.cast(s, self.compute_dtype), list(initial_state))
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
+        if isinstance(self.cell, BuiltinLayer) and not hasattr(self.cell, "cells") and \
+                not dtypes.is_floating(sequences.dtype.name):
+            sequences = ops.cast(sequences, self.compute_dtype)
         outputs, last_output, states = self.inner_loop(sequences, initial_state, mask, training)
         if self.stateful and self.states is not None:
             for kept, new in zip(nest.flatten(self.states), nest.flatten(states)):
                 kept.assign(ops.cast(new, kept.dtype))
         output = outputs if self.return_sequences else last_output
-        return (output, *states) if self.return_state else output
+        if not self.return_state:
+            return output
+        if hasattr(self.cell, "cells"):      # the state of a cell that has one is that tensor, not a list of it
+            states = [state[0] if isinstance(size, int) and isinstance(state, (list, tuple)) else state
+                      for size, state in zip(self.state_size, states)]
+        return (output, *states)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Run the cell over all steps; return (outputs, last output, last states)."""

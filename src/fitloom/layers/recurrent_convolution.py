@@ -29,6 +29,9 @@ class ConvLSTMCell(RecurrentCell):
         self._keep(locals())
         for name in ("kernel_size", "strides", "dilation_rate"):
             setattr(self, name, self._sizes(getattr(self, name), rank, name))
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError("Specifying `strides > 1` is not compatible with `dilation_rate > 1`. Received: "
+                             f"strides={self.strides} and dilation_rate={self.dilation_rate}")
         self.data_format = config.standardize_data_format(data_format)
         self.padding = padding.lower()
         self.dropout = min(1.0, max(0.0, dropout))

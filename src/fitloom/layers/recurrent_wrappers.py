@@ -175,7 +175,8 @@ class TimeDistributed(Wrapper):
         names = self.layer.call.__code__.co_varnames
         if "training" in names:
             keywords["training"] = training
-        if mask is not None and "mask" in names and len(mask.shape) > 2:
+        # A mask of whole steps says nothing that a layer of ours could use within one.
+        if mask is not None and "mask" in names and (len(mask.shape) > 2 or not self.layer._own_class):
             keywords["mask"] = join(mask)
         outputs = self.layer(join(inputs), **keywords)
         return ops.reshape(outputs, (batch, steps, *tuple(outputs.shape)[1:]))
