@@ -17,7 +17,7 @@ __version__ = "2.21.0"  # of the interface, because scripts ask for it; the pack
 _NAMESPACES = """
     audio autodiff autograph bitwise compat config data debugging distribute dtypes errors experimental image
     initializers io keras linalg lookup losses math metrics nest nn ops optimizers profiler quantization
-    ragged random saved_model signal sparse strings summary sysconfig test tpu train version
+    queue ragged random saved_model sets signal sparse strings summary sysconfig test tpu train version
 """.split()
 
 # Root names, by the module they come from.
@@ -83,9 +83,7 @@ _ABSENT = dict.fromkeys(
     "lite": "there is no TensorFlow Lite converter. Export the model with model.export(path), or save it as .keras and "
             "convert it with TensorFlow.",
     "mlir": "programs are StableHLO. Use model.export(path), or tf.function(...).get_concrete_function(...).",
-    "queue": "pipelines are tf.data.Dataset.",
     "raw_ops": "use the operation's public name: tf.*, tf.math.*, tf.nn.*, tf.linalg.*.",
-    "sets": "use tf.unique and tf.reduce_any(x[:, None] == y, axis=1), or Python sets.",
     "xla": "everything is compiled by XLA here.",
 }
 

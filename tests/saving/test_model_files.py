@@ -480,3 +480,15 @@ def test_an_absent_file_is_either_error(tmp_path):
     for error in (FileNotFoundError, ValueError):
         with pytest.raises(error, match="No file or folder"):
             tf.keras.models.load_model(tmp_path / "absent.keras")
+
+
+def test_the_callers_own_loss_in_an_h5_file_is_found_by_its_name(tmp_path, rng):
+    def own_loss(y_true, y_pred):
+        return tf.square(y_true - y_pred)
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    model.compile("sgd", own_loss, metrics=["mae", own_loss])
+    x, y = rng.normal(size=(4, 2)).astype("float32"), np.ones((4, 1), "float32")
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.h5")
+    copy = tf.keras.models.load_model(tmp_path / "model.h5", custom_objects={"own_loss": own_loss})
+    np.testing.assert_allclose(copy.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)

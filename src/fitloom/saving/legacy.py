@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from fitloom import engine, losses, metrics, optimizers
-from fitloom.base import serialization
+from fitloom.base import nest, registry, serialization
 from fitloom.saving import hdf5
 from fitloom.saving.hdf5 import DamagedFileError
 from fitloom.saving.keras2 import compile_arguments, complete, model_config, training_config
@@ -93,6 +93,8 @@ def load(reader, custom_objects, compile, building):
             raise ValueError(f"{reader.label} describes no model, but {type(model).__name__}.")
         arguments = compile_arguments(training, optimizers, losses, metrics) if training is not None else None
         if arguments is not None:
+            for part in ("loss", "metrics", "weighted_metrics"):
+                arguments[part] = nest.map_structure(_callers, arguments.get(part))
             model.compile(**arguments)
             if model.built and model.optimizer is not None:
                 model.optimizer.build(model.trainable_variables)
@@ -104,6 +106,11 @@ def load(reader, custom_objects, compile, building):
         warnings.warn("No training configuration found in the save file, so the model was *not* compiled. Compile it "
                       "manually.", stacklevel=3)
     return model
+
+
+def _callers(name):
+    """Return the caller's own loss or metric of a name, which is looked up now: at the first step the scope is over."""
+    return (registry.get_registered_object(name) or name) if isinstance(name, str) else name
 
 
 def _json(reader, name, text):
