@@ -492,3 +492,21 @@ def test_the_callers_own_loss_in_an_h5_file_is_found_by_its_name(tmp_path, rng):
     model.save(tmp_path / "model.h5")
     copy = tf.keras.models.load_model(tmp_path / "model.h5", custom_objects={"own_loss": own_loss})
     np.testing.assert_allclose(copy.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_functions_of_yours_in_compile(tmp_path, suffix):
+    def my_loss(y_true, y_pred):
+        return tf.reduce_mean(tf.square(y_true - y_pred))
+
+    def my_metric(y_true, y_pred):
+        return tf.reduce_mean(tf.abs(y_true - y_pred))
+
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    path = str(tmp_path / f"model{suffix}")
+    model.compile("adam", my_loss, metrics=[my_metric, "mae"])
+    model.fit(x, y, verbose=0)
+    model.save(path)
+    again = tf.keras.models.load_model(path, custom_objects={"my_loss": my_loss, "my_metric": my_metric})
+    assert again.evaluate(x, y, verbose=0, return_dict=True) == model.evaluate(x, y, verbose=0, return_dict=True)
+    with pytest.raises((TypeError, ValueError), match="custom_objects={'my_loss': my_loss}"):
+        tf.keras.models.load_model(path)

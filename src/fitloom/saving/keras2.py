@@ -3,6 +3,7 @@
 from fitloom.base import registry, serialization
 from fitloom.layers import keras_operations
 
+_NAMES = ("accuracy", "acc", "crossentropy", "ce")        # whose function depends on the model
 _SETTINGS = ("run_eagerly", "steps_per_execution", "jit_compile")
 
 
@@ -113,7 +114,7 @@ def _optimizer(config):
     inner = dict(config["config"])
     if "lr" in inner:
         inner["learning_rate"] = inner.pop("lr")
-    for name in ("decay", "is_legacy_optimizer", "jit_compile"):
+    for name in ("is_legacy_optimizer", "jit_compile"):
         inner.pop(name, None)
     for name in [name for name in inner if name == "weight_decay" and inner[name] == 0]:
         inner[name] = None
@@ -124,15 +125,22 @@ def _metric(metrics):
     def make(config):
         if isinstance(config, dict) and config.get("class_name") == "MeanMetricWrapper":
             name, function = config["config"].get("name"), config["config"].get("fn")
-            return name if name in ("accuracy", "acc", "crossentropy", "ce") or not isinstance(function, str) \
-                else function
+            return name if name in _NAMES or not isinstance(function, str) else _yours(function)
         return metrics.deserialize(config)
     return make
 
 
+def _yours(name):
+    """Return the caller's function of this name; the name itself where it is one of ours."""
+    if name is None or name in _NAMES or any(registry.lookup(name, room) for room in ("keras.losses", "keras.metrics")):
+        return name
+    return serialization.deserialize_keras_object(
+        {"module": "builtins", "class_name": "function", "config": name, "registered_name": name})
+
+
 def _each(make, config, by_name):
     if config is None or (by_name and isinstance(config, str)):
-        return config
+        return _yours(config)
     if isinstance(config, dict) and "class_name" in config:
         return make(config)
     if isinstance(config, dict):
