@@ -132,6 +132,9 @@ def _metric(metrics):
 
 def _yours(name):
     """Return the caller's function of this name; the name itself where it is one of ours."""
+    yours = registry.get_registered_object(name)
+    if yours is not None:
+        return yours
     if name is None or name in _NAMES or any(registry.lookup(name, room) for room in ("keras.losses", "keras.metrics")):
         return name
     return serialization.deserialize_keras_object(
