@@ -63,10 +63,14 @@ class _Convolution(BuiltinLayer):
         if None not in input_shape[1:]:
             self.compute_output_shape(input_shape)
 
-    def _finish(self, x):
+    def _activated(self, x):
+        return x if self.activation in (None, activations.linear) else self.activation(x)
+
+    def _results(self, x):
+        x = self._convolve(x)
         if self.bias is not None:
             x = kernels.add_bias(x, self.bias, data_format=self.data_format)
-        return x if self.activation in (None, activations.linear) else self.activation(x)
+        return self._activated(x)
 
     def _settings(self):
         return {"strides": self.strides, "padding": self.padding, "dilation": self.dilation_rate,
@@ -92,7 +96,7 @@ class _Convolution(BuiltinLayer):
         if len(inputs.shape) > self.ndim + 2:   # further batch axes in front
             batch = tuple(inputs.shape)[:-self.ndim - 1]
             x = ops.reshape(inputs, (math.prod(batch), *tuple(inputs.shape)[-self.ndim - 1:]))
-        x = self._finish(self._convolve(x))
+        x = self._results(x)
         return x if batch is None else ops.reshape(x, (*batch, *tuple(x.shape)[1:]))
 
 
@@ -127,6 +131,13 @@ class _Conv(LowRank, _Convolution):
 
     def _convolve(self, x):
         return kernels.conv(x, self.kernel, **self._settings())
+
+    def _results(self, x):
+        if self.bias is None:
+            return super()._results(x)
+        relu = self.activation in (activations.relu, ops.relu)
+        x = kernels.conv_bias(x, self.kernel, self.bias, relu=relu, **self._settings())
+        return x if relu else self._activated(x)
 
     def compute_output_shape(self, input_shape):
         """Return the output shape."""

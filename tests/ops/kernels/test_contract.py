@@ -46,9 +46,27 @@ CASES = {
         [(2, 3, 3, 4, 5)],
     ),
     "max_pool_large": (_bind(pooling.max_pool, window=9, strides=4, padding="same"), [(1, 12, 11, 2)]),
+    "max_pool_native": (_bind(pooling.max_pool, window=2), [(2, 20, 26, 17)]),
+    "max_pool_native_overlapping": (
+        _bind(pooling.max_pool, window=3, strides=2, padding="same"),
+        [(2, 21, 24, 17)],
+    ),
     "avg_pool": (_bind(pooling.avg_pool, window=(2, 3), padding="same"), [(2, 5, 6, 3)]),
     "avg_pool_overlapping": (_bind(pooling.avg_pool, window=3, strides=2, padding="same"), [(2, 7, 6, 3)]),
     "conv": (_bind(convolution.conv, strides=2, padding="same"), [(2, 5, 6, 3), (3, 2, 3, 4)]),
+    "conv_bias": (_bind(convolution.conv_bias, padding="same"), [(2, 5, 6, 3), (3, 2, 3, 4), (4,)]),
+    "conv_bias_relu": (
+        _bind(convolution.conv_bias, strides=2, padding="same", relu=True),
+        [(2, 5, 6, 3), (3, 2, 3, 4), (4,)],
+    ),
+    "conv_bias_relu_winograd": (
+        _bind(convolution.conv_bias, padding="same", relu=True),
+        [(2, 12, 11, 32), (3, 3, 32, 33), (33,)],
+    ),
+    "conv_bias_relu_first": (
+        _bind(convolution.conv_bias, data_format="channels_first", relu=True),
+        [(2, 4, 6), (3, 2, 6), (6,)],
+    ),
     "conv_groups_dilation": (_bind(convolution.conv, dilation=2), [(2, 6, 7, 4), (2, 3, 2, 6)]),
     "conv_causal_first": (
         _bind(convolution.conv, padding="causal", dilation=2, data_format="channels_first"),
@@ -136,7 +154,7 @@ NATIVE = [
     name
     for name in CASES
     if name.startswith(("conv", "depthwise", "separable", "lstm", "gru", "dense_large", "batch_norm_training", "einsum_dense", "add_bias_large", "gelu",
-                        "layer_norm_rows", "attention_native")) and "reset_before" not in name
+                        "layer_norm_rows", "attention_native", "max_pool_native")) and "reset_before" not in name
 ]
 
 

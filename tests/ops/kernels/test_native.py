@@ -12,7 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fitloom.ops.kernels import attention, bias, convolution, dense, gelu, normalization, platform, recurrent
+from fitloom.ops.kernels import (
+    attention,
+    bias,
+    convolution,
+    dense,
+    gelu,
+    normalization,
+    platform,
+    pooling,
+    recurrent,
+)
 from fitloom.ops.kernels.native import build, library
 from reference import kernels as reference
 
@@ -91,6 +101,78 @@ def test_convolutions_of_random_shapes(depthwise, seed):
             assert a.shape == e.shape, message
             scale = np.abs(e).max(initial=1e-3)
             np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=message)
+
+
+@needs_native
+@pytest.mark.parametrize("seed", range(2))
+def test_biased_convolutions_of_random_shapes(seed):
+    """The bias, the maximum with zero and its gradient's mask, which the convolution's own passes take along."""
+    rng = np.random.default_rng(seed)
+    cases = [_random_convolution(rng, False) for _ in range(60)]
+    for pads in ([(0, 0), (0, 0)], [(1, 1), (1, 1)], [(0, 2), (2, 0)]):    # by Winograd's algorithm
+        channels, filters, rows, columns = (int(n) for n in rng.integers((32, 32, 8, 8), (70, 70, 18, 18)))
+        counts = reference.conv_counts((rows, columns), (3, 3), (1, 1), pads, (1, 1))
+        shapes = [(5, rows, columns, channels), (3, 3, channels, filters), (5, *counts, filters)]
+        arrays = [rng.normal(size=shape).astype("float32") for shape in shapes]
+        cases.append((*arrays, pads, {"strides": (1, 1), "dilation": (1, 1), "groups": 1}))
+    biases = [(3 * rng.normal(size=case[1].shape[-1])).astype("float32") for case in cases]
+
+    def run(arrays):
+        results = []
+        for number, (x, w, b, dy) in enumerate(arrays):
+            _, _, _, pads, g = cases[number]
+            settings = {"padding": pads, "strides": g["strides"], "dilation": g["dilation"]}
+            relu = number % 3 > 0
+            y, pull = jax.vjp(lambda x, w, b: convolution.conv_bias(x, w, b, relu=relu, **settings), x, w, b)
+            results.append((y, *pull(dy)))
+        return results
+
+    results = jax.jit(run)([(x, w, b, dy) for (x, w, dy, _, _), b in zip(cases, biases)])
+    for number, ((x, w, dy, pads, g), b, actual) in enumerate(zip(cases, biases, results)):
+        y = reference.conv(x, w, pads=pads, **g) + b
+        if number % 3 > 0:
+            dy = np.where(actual[0] > 0, dy, 0)      # near zero, rounding decides on the sign
+            y = np.maximum(y, 0)
+        expected = (y, *reference.conv_gradients(x, w, dy, pads=pads, **g), dy.sum(tuple(range(dy.ndim - 1))))
+        for name, a, e in zip(("y", "dx", "dw", "db"), actual, expected, strict=True):
+            message = f"{name} of x {x.shape}, w {w.shape}, pads {pads}, {g}"
+            scale = np.abs(e).max(initial=1e-3)
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=message)
+
+
+@needs_native
+def test_max_pools_of_random_shapes(rng):
+    """Values that are often equal: the first of them gets the gradient."""
+    cases = []
+    for number in range(40):
+        ndim = int(rng.integers(1, 4))
+        sizes, channels = rng.integers(4, 30 if ndim < 3 else 9, ndim), int(rng.integers(1, 40))
+        window, strides = _ints(rng.integers(1, 4, ndim)), _ints(rng.integers(1, 4, ndim))
+        counts = pads = None
+        if number % 2:
+            pads = tuple(map(tuple, reference.same_pads(sizes, window, strides, (1,) * ndim)))
+        else:
+            pads = ((0, 0),) * ndim
+        counts = reference.conv_counts(sizes, window, strides, pads, (1,) * ndim)
+        x = np.round(rng.normal(size=(3, *sizes, channels)), 1).astype("float32")
+        dy = rng.normal(size=(3, *counts, channels)).astype("float32")
+        cases.append(({"window": window, "strides": strides, "pads": pads}, x, dy))
+
+    def run(arrays):
+        results = []
+        for (settings, _, _), (x, dy) in zip(cases, arrays):
+            y, winner = pooling._largest(x, **settings)
+            results.append((y, winner, *pooling._spread_to_winners(dy, winner, shape=x.shape, **settings)))
+        return results
+
+    results = jax.jit(run)([case[1:] for case in cases])
+    with platform.native(False):
+        expected = jax.jit(lambda arrays: run(arrays))([case[1:] for case in cases])
+    for (settings, x, _), actual, right in zip(cases, results, expected):
+        message = f"{x.shape} {settings}"
+        np.testing.assert_array_equal(actual[0], right[0], err_msg=message)
+        np.testing.assert_array_equal(actual[1], right[1], err_msg=message)
+        np.testing.assert_allclose(actual[2], right[2], atol=4e-6, err_msg=message)
 
 
 @needs_native
@@ -234,6 +316,12 @@ def test_not_a_number_is_not_hidden():
                                 jnp.ones((2, 12), "float32"), jnp.ones((3, 12), "float32"), None)[0]
     assert not np.isnan(y[0, 0]).any()
     assert np.isnan(y[0, 1:]).all()
+    images = jnp.ones((1, 32, 32, 16), "float32").at[0, 5, 5].set(jnp.nan).at[0, 8, 8].set(-1)
+    y = jax.jit(lambda x: pooling.max_pool(x, 2))(images)
+    assert np.isnan(y[0, 2, 2]).all() and np.isnan(y).sum() == 16
+    w, b = jnp.ones((1, 1, 16, 3), "float32"), jnp.zeros((3,), "float32")
+    y = jax.jit(lambda x: convolution.conv_bias(x, w, b, relu=True))(images)
+    assert np.isnan(y[0, 5, 5]).all() and np.isnan(y).sum() == 3 and not y[0, 8, 8].any()
 
 
 @needs_native
@@ -265,6 +353,8 @@ seq, h, k, r = (rng.normal(size=s).astype('f4') for s in [(8, 4, 3), (8, 5), (3,
 
 def loss(w, k, x, seq, h):
     y = pooling.max_pool(convolution.conv(x, w, 1, 'same'), 2)
+    y = y + convolution.conv_bias(x, w, jnp.arange(8, dtype='f4') / 10, 2, relu=True)
+    y = y + pooling.max_pool(jnp.tile(x, (1, 6, 6, 8)), 8)[..., :4, :4, :8]
     y = normalization.batch_norm_training(y, None, None, (0, 1, 2), 1e-3)[0]
     return (y ** 3).mean() + (recurrent.lstm(seq, h, h, k, r, None)[0] ** 2).mean()
 """

@@ -18,8 +18,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from fitloom.ops.kernels import platform
+from fitloom.ops.kernels.bias import add_bias
 from fitloom.ops.kernels.derivatives import with_backward
-from fitloom.ops.kernels.primitives import Bilinear
+from fitloom.ops.kernels.native import library
+from fitloom.ops.kernels.primitives import Accelerated, Bilinear
 
 # A depthwise convolution as a sum of shifted images costs one pass for each place of the kernel.
 _MOST_PLACES = 64
@@ -50,19 +52,46 @@ def conv(
     Returns:
         `(batch, *spatial, out)` in x's layout and dtype.
     """
-    ndim = x.ndim - 2
-    strides = _per_dimension(strides, ndim, "strides")
-    dilation = _per_dimension(dilation, ndim, "dilation")
     x = _to_last(x, data_format)
-    channels, per_group = x.shape[-1], kernel.shape[-2]
-    if kernel.ndim != x.ndim or channels % per_group or kernel.shape[-1] % (channels // per_group):
-        raise ValueError(
-            f"a convolution of {channels} channels in {ndim} dimensions needs a kernel of shape "
-            f"({'size, ' * ndim}channels / groups, filters) with filters divisible by groups, "
-            f"received {kernel.shape}"
-        )
-    pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, dilation, padding)
-    y = _conv(x, kernel, strides, pads, dilation, channels // per_group)
+    y = _conv(x, kernel, *_settings(x, kernel, strides, padding, dilation))
+    return _from_last(y, data_format)
+
+
+def conv_bias(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    dilation: int | Sequence[int] = 1,
+    data_format: str = "channels_last",
+    relu: bool = False,
+) -> jax.Array:
+    """Convolve, add one number a channel and, if `relu`, make what is negative zero.
+
+    Native code does all of it in the pass that stores the result; in the gradient it reads the sign of
+    the result and sums for the bias where it reads the result's gradient anyway.
+
+    Args:
+        x, kernel, strides, padding, dilation, data_format: As in `conv`.
+        bias: `(out,)`, x's dtype.
+        relu: Return `max(y, 0)`, whose derivative at zero is zero.
+
+    Returns:
+        `(batch, *spatial, out)` in x's layout and dtype.
+    """
+    images = _to_last(x, data_format)
+    settings = _settings(images, kernel, strides, padding, dilation)
+    strides, pads, dilation, groups = settings
+    whole = images.size > 0 and kernel.size > 0 and bias.shape == kernel.shape[-1:] and bias.dtype == x.dtype
+    if not whole or not _native_takes(images, kernel):
+        y = add_bias(_from_last(_conv(images, kernel, *settings), data_format), bias, data_format)
+        return jax.nn.relu(y) if relu else y
+    sizes = _conv_shape(images, kernel, strides, pads, dilation)[1:-1]
+    lows = tuple(low for low, _ in pads)
+    y = _biased(
+        images, kernel, bias, sizes=sizes, strides=strides, lows=lows, dilations=dilation, groups=groups, relu=relu
+    )
     return _from_last(y, data_format)
 
 
@@ -240,6 +269,22 @@ def _transposed_size(n, width, stride, padding, extra):
     return (n - 1) * stride + 2 + total - width, width - 1 - low
 
 
+def _settings(x, kernel, strides, padding, dilation):
+    """Return strides, padding, dilation and groups of a convolution of channels-last images, or complain."""
+    ndim = x.ndim - 2
+    strides = _per_dimension(strides, ndim, "strides")
+    dilation = _per_dimension(dilation, ndim, "dilation")
+    channels, per_group = x.shape[-1], kernel.shape[-2]
+    if kernel.ndim != x.ndim or channels % per_group or kernel.shape[-1] % (channels // per_group):
+        raise ValueError(
+            f"a convolution of {channels} channels in {ndim} dimensions needs a kernel of shape "
+            f"({'size, ' * ndim}channels / groups, filters) with filters divisible by groups, "
+            f"received {kernel.shape}"
+        )
+    pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, dilation, padding)
+    return strides, pads, dilation, channels // per_group
+
+
 # The three faces of one trilinear form, sum(dy * conv(x, w)), each linear in both arguments:
 # the result, the gradient of x, and the gradient of w. Each is the transpose of the others.
 
@@ -395,6 +440,74 @@ def _set_transposes(forward, input_gradient, weight_gradient):
 
 
 _set_transposes(_forward, _input_gradient, _weight_gradient)
+
+
+# With a bias and perhaps a maximum with zero. What these functions are made of knows every derivative, and so do
+# they; training runs their native versions.
+
+
+def _biased_reference(x, w, bias, *, relu, **static):
+    y = _forward(x, w, **static) + bias
+    return (jax.nn.relu(y) if relu else y,)
+
+
+def _biased_native(x, w, bias, *, sizes, relu, **attributes):
+    result = _forward_result(x, w, sizes=sizes)
+    return library.call("conv_bias_forward", (result,), x, w, bias, relu=int(relu), **attributes)
+
+
+def _where_positive(dy, y):
+    return jnp.where(y > 0, dy, jnp.zeros((), dy.dtype))
+
+
+def _relu_input_gradient_reference(w, dy, y, **static):
+    return (_input_gradient(w, _where_positive(dy, y), **static),)
+
+
+def _relu_input_gradient_native(w, dy, y, *, sizes, groups, **attributes):
+    result = _input_gradient_result(w, dy, sizes=sizes, groups=groups)
+    return library.call("conv_relu_input_gradient", (result,), w, dy, y, groups=groups, **attributes)
+
+
+def _bias_weight_gradient_reference(x, dy, y, **static):
+    """The gradients of w and bias; y is the result of a maximum with zero, or has no elements."""
+    dy = _where_positive(dy, y) if y.size else dy
+    return _weight_gradient(x, dy, **static), jnp.sum(dy, axis=tuple(range(dy.ndim - 1)))
+
+
+def _bias_weight_gradient_native(x, dy, y, *, sizes, groups, **attributes):
+    results = (
+        _weight_gradient_result(x, dy, sizes=sizes, groups=groups),
+        jax.ShapeDtypeStruct(dy.shape[-1:], dy.dtype),
+    )
+    return library.call("conv_bias_weight_gradient", results, x, dy, y, groups=groups, **attributes)
+
+
+_biased_once = Accelerated("conv_bias", _biased_reference, _biased_native)
+_relu_input_gradient = Accelerated(
+    "conv_relu_input_gradient", _relu_input_gradient_reference, _relu_input_gradient_native
+)
+_bias_weight_gradient = Accelerated(
+    "conv_bias_weight_gradient", _bias_weight_gradient_reference, _bias_weight_gradient_native
+)
+
+
+def _biased_forward(x, w, bias, *, relu, **static):
+    (y,) = _biased_once(x, w, bias, relu=relu, **static)
+    return y, (x, w, y if relu else jnp.zeros((0,), y.dtype))
+
+
+def _biased_backward(residuals, dy, *, relu, sizes, **static):
+    x, w, y = residuals
+    if relu:
+        (dx,) = _relu_input_gradient(w, dy, y, sizes=x.shape[1:-1], **static)
+    else:
+        dx = _input_gradient(w, dy, sizes=x.shape[1:-1], **static)
+    dw, dbias = _bias_weight_gradient(x, dy, y, sizes=w.shape[:-2], **static)
+    return dx, dw, dbias
+
+
+_biased = with_backward(_biased_forward, _biased_backward)
 
 
 # The same three for depthwise kernels (*spatial, 1, channels), by native code ...

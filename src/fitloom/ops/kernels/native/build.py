@@ -22,7 +22,7 @@ LIBRARY = "libfitloom_kernels.so"
 _HERE = pathlib.Path(__file__).resolve().parent
 _HANDLERS = (
     "runtime.cc", "convolution.cc", "winograd.cc", "recurrent.cc", "normalization.cc", "elementwise.cc",
-    "attention.cc", "pictures.cc",
+    "attention.cc", "pooling.cc", "pictures.cc",
 )
 
 # Name, floats in a vector, number of vector registers, compiler flags.

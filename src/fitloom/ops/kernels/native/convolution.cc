@@ -78,9 +78,10 @@ struct Frame {
 
   // Cover positions [first, last] of the image in each dimension.
   static Frame covering(const int64_t* original, const int64_t* first, const int64_t* last,
-                        int64_t channels) {
+                        int64_t channels, bool copied = false) {
     Frame frame;
     frame.channels = channels;
+    frame.copied = copied;
     for (int d = 0; d < kDims; d++)
       frame.copied = frame.copied || first[d] < 0 || last[d] >= original[d];
     for (int d = 0; d < kDims; d++) {
@@ -93,19 +94,25 @@ struct Frame {
 
   void clear(float* copy) const { std::memset(copy, 0, floats() * sizeof(float)); }
 
-  // The border is left as `clear` made it.
-  void fill(const float* image, float* copy) const {
+  // The border is left as `clear` made it. With y, zero is copied where y is not positive.
+  void fill(const float* image, const float* y, float* copy) const {
     int64_t from[kDims], to[kDims];
     for (int d = 0; d < kDims; d++) {
       from[d] = std::max<int64_t>(0, -low[d]);
       to[d] = std::min(original[d], size[d] - low[d]);
       if (from[d] >= to[d]) return;
     }
+    const int64_t floats = (to[2] - from[2]) * channels;
     for (int64_t i = from[0]; i < to[0]; i++)
-      for (int64_t j = from[1]; j < to[1]; j++)
-        std::memcpy(copy + offset(i + low[0], j + low[1], from[2] + low[2]),
-                    image + ((i * original[1] + j) * original[2] + from[2]) * channels,
-                    (to[2] - from[2]) * channels * sizeof(float));
+      for (int64_t j = from[1]; j < to[1]; j++) {
+        float* target = copy + offset(i + low[0], j + low[1], from[2] + low[2]);
+        const int64_t begin = ((i * original[1] + j) * original[2] + from[2]) * channels;
+        if (y) {
+          loops()->where_positive(floats, image + begin, y + begin, target);
+        } else {
+          std::memcpy(target, image + begin, floats * sizeof(float));
+        }
+      }
   }
 };
 
@@ -113,9 +120,10 @@ struct Frame {
 // there are fewer images than threads, all are copied beforehand.
 class Frames {
  public:
-  Frames(ffi::ThreadPool& pool, const Frame& frame, const float* images, int64_t batch,
-         int64_t workers)
-      : frame_(frame), images_(images), shared_(batch <= workers) {
+  // With y the frame must be copied.
+  Frames(ffi::ThreadPool& pool, const Frame& frame, const float* images, int64_t batch, int64_t workers,
+         const float* y = nullptr)
+      : frame_(frame), images_(images), y_(y), shared_(batch <= workers) {
     if (!frame.copied) return;
     const int64_t copies = shared_ ? batch : workers;
     memory_ = Scratch(copies * frame.floats());
@@ -123,7 +131,7 @@ class Frames {
     parallel(pool, copies, threads(pool), [&](int64_t i, int64_t) {
       float* copy = memory_.get() + i * frame_.floats();
       frame_.clear(copy);
-      if (shared_) frame_.fill(image(i), copy);
+      if (shared_) fill(i, copy);
     });
   }
 
@@ -131,17 +139,19 @@ class Frames {
     if (!frame_.copied) return image(i);
     if (shared_) return memory_.get() + i * frame_.floats();
     float* copy = memory_.get() + worker * frame_.floats();
-    if (held_[worker] != i) frame_.fill(image(i), copy);
+    if (held_[worker] != i) fill(i, copy);
     held_[worker] = i;
     return copy;
   }
 
  private:
-  const float* image(int64_t i) const {
-    return images_ + i * frame_.original[0] * frame_.original[1] * frame_.original[2] * frame_.channels;
+  int64_t begin(int64_t i) const {
+    return i * frame_.original[0] * frame_.original[1] * frame_.original[2] * frame_.channels;
   }
+  const float* image(int64_t i) const { return images_ + begin(i); }
+  void fill(int64_t i, float* copy) const { frame_.fill(image(i), y_ ? y_ + begin(i) : nullptr, copy); }
   Frame frame_;
-  const float* images_;
+  const float *images_, *y_;
   bool shared_;
   Scratch memory_;
   std::vector<int64_t> held_;
@@ -244,8 +254,8 @@ struct Backward {
   bool has_zeros = false;
 };
 
-// `join`: let segments run over several places, where these lie side by side.
-Backward backward_walks(const Geometry& g, int64_t run, bool join) {
+// `join`: let segments run over several places, where these lie side by side. `copied`: the frame must be a copy.
+Backward backward_walks(const Geometry& g, int64_t run, bool join, bool copied = false) {
   std::vector<Phase> phase[kDims];
   int64_t first[kDims], last[kDims];
   for (int d = 0; d < kDims; d++) {
@@ -259,7 +269,7 @@ Backward backward_walks(const Geometry& g, int64_t run, bool join) {
     }
   }
   Backward backward;
-  Frame& frame = backward.frame = Frame::covering(g.out, first, last, g.out_channels);
+  Frame& frame = backward.frame = Frame::covering(g.out, first, last, g.out_channels, copied);
   for (const Phase& a : phase[0])
     for (const Phase& b : phase[1])
       for (const Phase& c : phase[2]) {
@@ -332,7 +342,8 @@ class PackedWeights {
   }
 
   // Rows [first, last) of the walk, from `source` to `result`.
-  void multiply(const float* source, float* result, int64_t first, int64_t last) const {
+  void multiply(const float* source, float* result, int64_t first, int64_t last,
+                const Finish& finish = {nullptr, false}) const {
     for (int64_t row = first; row < last; row += kRowBlock) {
       const float* packed = memory_.get();
       for (int64_t s = 0; s < walk_.segments(); s += per_block_) {
@@ -356,6 +367,8 @@ class PackedWeights {
         product.c_offset = walk_.result.data() + row;
         product.accumulate = s > 0;
         product.narrow = narrow_;
+        product.bias = finish.bias;
+        product.relu = finish.relu && s + count == walk_.segments();
         loops()->multiply(product);
         packed += packed_floats(count * walk_.length, columns_);
       }
@@ -386,87 +399,119 @@ void zero_rows(const Walk& walk, int64_t columns, float* result, int64_t first, 
 
 // ---- ordinary and grouped ----
 
-ffi::Error conv_forward(ffi::ThreadPool pool, Floats x, Floats w, FloatResult y, Int64s strides,
-                        Int64s lows, Int64s dilations, int64_t groups) {
-  return guarded("conv_forward", [&] {
-    const Geometry g = geometry(x.dimensions(), w.dimensions(), y->dimensions(), strides, lows,
-                                dilations, groups);
-    if (y->element_count() == 0) return;
-    if (winograd_fits(g))
-      return winograd_forward(pool, g, x.typed_data(), w.typed_data(), y->typed_data());
-    const Frame frame = forward_frame(g);
-    Walk walk = forward_walk(g, frame, g.group_in());
-    const int64_t workers = threads(pool), columns = g.group_out();
-    if (groups == 1 && !narrow(walk.run, columns)) join_along_last(walk, g.kernel[2]);
-    if (walk.depth() == 0) {
-      std::memset(y->typed_data(), 0, y->size_bytes());
-      return;
-    }
-    std::vector<PackedWeights> packed;
-    packed.reserve(groups);
-    for (int64_t group = 0; group < groups; group++)
-      packed.emplace_back(walk, columns, g.out_channels, 1, [&](int64_t place, int64_t column) {
-        return w.typed_data() + place * g.group_in() * g.out_channels + group * columns + column;
-      });
-    Frames frames(pool, frame, x.typed_data(), g.batch, workers);
-    const int64_t parts = Split(g.batch, walk.rows(), workers).parts;
-    float* result = y->typed_data();
-    parallel(pool, g.batch * parts, workers, [&](int64_t item, int64_t worker) {
-      const int64_t image = item / parts, part = item % parts;
-      const float* source = frames.get(image, worker);
-      float* to = result + image * walk.rows() * g.out_channels;
-      for (int64_t group = 0; group < groups; group++)
-        packed[group].multiply(source + group * g.group_in(), to + group * columns,
-                               share(walk.rows(), part, parts), share(walk.rows(), part + 1, parts));
+void forward(ffi::ThreadPool& pool, const Geometry& g, const Floats& x, const Floats& w, const Finish& finish,
+             FloatResult& y) {
+  const int64_t groups = g.groups;
+  if (y->element_count() == 0) return;
+  if (winograd_fits(g))
+    return winograd_forward(pool, g, x.typed_data(), w.typed_data(), finish, y->typed_data());
+  const Frame frame = forward_frame(g);
+  Walk walk = forward_walk(g, frame, g.group_in());
+  const int64_t workers = threads(pool), columns = g.group_out();
+  if (groups == 1 && !narrow(walk.run, columns)) join_along_last(walk, g.kernel[2]);
+  if (walk.depth() == 0) {
+    expect(!finish.bias && !finish.relu, "at least one input channel");
+    std::memset(y->typed_data(), 0, y->size_bytes());
+    return;
+  }
+  std::vector<PackedWeights> packed;
+  packed.reserve(groups);
+  for (int64_t group = 0; group < groups; group++)
+    packed.emplace_back(walk, columns, g.out_channels, 1, [&](int64_t place, int64_t column) {
+      return w.typed_data() + place * g.group_in() * g.out_channels + group * columns + column;
     });
+  Frames frames(pool, frame, x.typed_data(), g.batch, workers);
+  const int64_t parts = Split(g.batch, walk.rows(), workers).parts;
+  float* result = y->typed_data();
+  parallel(pool, g.batch * parts, workers, [&](int64_t item, int64_t worker) {
+    const int64_t image = item / parts, part = item % parts;
+    const float* source = frames.get(image, worker);
+    float* to = result + image * walk.rows() * g.out_channels;
+    for (int64_t group = 0; group < groups; group++)
+      packed[group].multiply(source + group * g.group_in(), to + group * columns,
+                             share(walk.rows(), part, parts), share(walk.rows(), part + 1, parts),
+                             {finish.bias ? finish.bias + group * columns : nullptr, finish.relu});
   });
 }
 
-ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatResult dx,
-                               Int64s strides, Int64s lows, Int64s dilations, int64_t groups) {
-  return guarded("conv_input_gradient", [&] {
-    const Geometry g = geometry(dx->dimensions(), w.dimensions(), dy.dimensions(), strides, lows,
-                                dilations, groups);
-    if (dx->element_count() == 0) return;
-    if (winograd_fits(g))
-      return winograd_input_gradient(pool, g, w.typed_data(), dy.typed_data(), dx->typed_data());
-    const int64_t workers = threads(pool), columns = g.group_in();
-    const bool join = groups == 1 && !narrow(g.group_out(), columns);
-    const Backward backward = backward_walks(g, g.group_out(), join);
-    if (g.group_out() == 0 || g.out_positions() == 0) {
-      std::memset(dx->typed_data(), 0, dx->size_bytes());
-      return;
-    }
-    std::vector<PackedWeights> packed;
-    packed.reserve(backward.walks.size() * groups);
-    for (const Walk& walk : backward.walks)
-      for (int64_t group = 0; group < groups; group++)
-        packed.emplace_back(walk, columns, 1, g.out_channels, [&](int64_t place, int64_t column) {
-          return w.typed_data() + (place * columns + column) * g.out_channels +
-                 group * g.group_out();
-        });
-    Frames frames(pool, backward.frame, dy.typed_data(), g.batch, workers);
-    const int64_t parts = Split(g.batch, g.in_positions(), workers).parts;
-    float* result = dx->typed_data();
-    parallel(pool, g.batch * parts, workers, [&](int64_t item, int64_t worker) {
-      const int64_t image = item / parts, part = item % parts;
-      const float* source = frames.get(image, worker);
-      float* to = result + image * g.in_positions() * g.in_channels;
-      const bool clear_all = backward.has_zeros && parts == 1;
-      if (clear_all) std::memset(to, 0, g.in_positions() * g.in_channels * sizeof(float));
-      for (size_t i = 0; i < backward.walks.size(); i++) {
-        const Walk& walk = backward.walks[i];
-        const int64_t first = share(walk.rows(), part, parts);
-        const int64_t last = share(walk.rows(), part + 1, parts);
-        if (walk.depth() == 0) {
-          if (!clear_all) zero_rows(walk, g.in_channels, to, first, last);
-          continue;
-        }
-        for (int64_t group = 0; group < groups; group++)
-          packed[i * groups + group].multiply(source + group * g.group_out(), to + group * columns,
-                                              first, last);
+ffi::Error conv_forward(ffi::ThreadPool pool, Floats x, Floats w, FloatResult y, Int64s strides, Int64s lows,
+                        Int64s dilations, int64_t groups) {
+  return guarded("conv_forward", [&] {
+    forward(pool, geometry(x.dimensions(), w.dimensions(), y->dimensions(), strides, lows, dilations, groups), x, w,
+            {nullptr, false}, y);
+  });
+}
+
+// y = conv + bias, or max(conv + bias, 0)
+ffi::Error conv_bias_forward(ffi::ThreadPool pool, Floats x, Floats w, Floats bias, FloatResult y, Int64s strides,
+                             Int64s lows, Int64s dilations, int64_t groups, int64_t relu) {
+  return guarded("conv_bias_forward", [&] {
+    const Geometry g = geometry(x.dimensions(), w.dimensions(), y->dimensions(), strides, lows, dilations, groups);
+    expect(bias.element_count() == static_cast<size_t>(g.out_channels), "one bias for each output channel");
+    forward(pool, g, x, w, {bias.typed_data(), relu != 0}, y);
+  });
+}
+
+void input_gradient(ffi::ThreadPool& pool, const Geometry& g, const Floats& w, const Signal& signal, FloatResult& dx) {
+  const int64_t groups = g.groups;
+  if (dx->element_count() == 0) return;
+  if (winograd_fits(g)) return winograd_input_gradient(pool, g, w.typed_data(), signal, dx->typed_data());
+  const int64_t workers = threads(pool), columns = g.group_in();
+  const bool join = groups == 1 && !narrow(g.group_out(), columns);
+  const Backward backward = backward_walks(g, g.group_out(), join, signal.y != nullptr);
+  if (g.group_out() == 0 || g.out_positions() == 0) {
+    std::memset(dx->typed_data(), 0, dx->size_bytes());
+    return;
+  }
+  std::vector<PackedWeights> packed;
+  packed.reserve(backward.walks.size() * groups);
+  for (const Walk& walk : backward.walks)
+    for (int64_t group = 0; group < groups; group++)
+      packed.emplace_back(walk, columns, 1, g.out_channels, [&](int64_t place, int64_t column) {
+        return w.typed_data() + (place * columns + column) * g.out_channels +
+               group * g.group_out();
+      });
+  Frames frames(pool, backward.frame, signal.dy, g.batch, workers, signal.y);
+  const int64_t parts = Split(g.batch, g.in_positions(), workers).parts;
+  float* result = dx->typed_data();
+  parallel(pool, g.batch * parts, workers, [&](int64_t item, int64_t worker) {
+    const int64_t image = item / parts, part = item % parts;
+    const float* source = frames.get(image, worker);
+    float* to = result + image * g.in_positions() * g.in_channels;
+    const bool clear_all = backward.has_zeros && parts == 1;
+    if (clear_all) std::memset(to, 0, g.in_positions() * g.in_channels * sizeof(float));
+    for (size_t i = 0; i < backward.walks.size(); i++) {
+      const Walk& walk = backward.walks[i];
+      const int64_t first = share(walk.rows(), part, parts);
+      const int64_t last = share(walk.rows(), part + 1, parts);
+      if (walk.depth() == 0) {
+        if (!clear_all) zero_rows(walk, g.in_channels, to, first, last);
+        continue;
       }
-    });
+      for (int64_t group = 0; group < groups; group++)
+        packed[i * groups + group].multiply(source + group * g.group_out(), to + group * columns,
+                                            first, last);
+    }
+  });
+}
+
+ffi::Error conv_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, FloatResult dx, Int64s strides, Int64s lows,
+                               Int64s dilations, int64_t groups) {
+  return guarded("conv_input_gradient", [&] {
+    input_gradient(pool,
+                   geometry(dx->dimensions(), w.dimensions(), dy.dimensions(), strides, lows, dilations, groups), w,
+                   {dy.typed_data(), nullptr}, dx);
+  });
+}
+
+// The input gradient of max(conv + bias, 0) = y.
+ffi::Error conv_relu_input_gradient(ffi::ThreadPool pool, Floats w, Floats dy, Floats y, FloatResult dx,
+                                    Int64s strides, Int64s lows, Int64s dilations, int64_t groups) {
+  return guarded("conv_relu_input_gradient", [&] {
+    expect(y.element_count() == dy.element_count(), "a result for each gradient");
+    input_gradient(pool,
+                   geometry(dx->dimensions(), w.dimensions(), dy.dimensions(), strides, lows, dilations, groups), w,
+                   {dy.typed_data(), y.typed_data()}, dx);
   });
 }
 
@@ -494,48 +539,80 @@ int64_t ranges_for(const ffi::ThreadPool& pool, const Geometry& g, int64_t float
   return std::min({threads(pool), by_memory, by_work});
 }
 
-ffi::Error conv_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult dw,
-                                Int64s strides, Int64s lows, Int64s dilations, int64_t groups) {
+// `sums`, if not empty, gets the sums of the signal for each output channel.
+void weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const Floats& x, const Signal& signal, FloatResult& dw,
+                     std::vector<double>& sums) {
+  const int64_t groups = g.groups, floats = dw->element_count();
+  std::memset(dw->typed_data(), 0, dw->size_bytes());
+  if (floats == 0 || g.batch * g.out_positions() * g.out_channels == 0) return;
+  if (winograd_fits(g)) return winograd_weight_gradient(pool, g, x.typed_data(), signal, dw->typed_data(), sums);
+  const Frame frame = forward_frame(g);
+  Walk walk = forward_walk(g, frame, g.group_in());
+  if (groups == 1) join_along_last(walk, g.kernel[2]);
+  const int64_t columns = g.group_out(), ranges = ranges_for(pool, g, floats);
+  const int64_t stride = aligned_floats(floats);
+  Scratch partial((ranges - 1) * stride);
+  if (ranges > 1) std::memset(partial.get(), 0, (ranges - 1) * stride * sizeof(float));
+  const int64_t scratch_floats = aligned_floats(loops()->outer_scratch(walk.segments(), walk.length));
+  const bool summing = !sums.empty();
+  const int64_t sum_floats = summing ? aligned_floats(g.out_channels) : 0;
+  Scratch scratch(ranges * (scratch_floats + sum_floats));
+  std::vector<double> parts(summing ? ranges * g.out_channels : 0, 0.0);
+  Frames frames(pool, frame, x.typed_data(), g.batch, ranges);
+  float* result = dw->typed_data();
+  over_positions(pool, g, ranges, [&](int64_t range, int64_t image, int64_t first, int64_t last) {
+    const float* source = frames.get(image, range);
+    float* own = scratch.get() + range * (scratch_floats + sum_floats);
+    float* sum = own + scratch_floats;
+    if (summing) std::memset(sum, 0, g.out_channels * sizeof(float));
+    for (int64_t group = 0; group < groups; group++) {
+      Outer outer;
+      outer.a = source + group * g.group_in();
+      outer.a_offset = walk.source.data() + first;
+      outer.rows = last - first;
+      outer.segment = walk.segment.data();
+      outer.segments = walk.segments();
+      outer.length = walk.length;
+      const int64_t begin = (image * walk.rows() + first) * g.out_channels + group * columns;
+      outer.d = signal.dy + begin;
+      outer.y = signal.y ? signal.y + begin : nullptr;
+      outer.d_stride = g.out_channels;
+      outer.columns = columns;
+      outer.c = (range ? partial.get() + (range - 1) * stride : result) + group * columns;
+      outer.c_stride = g.out_channels;
+      outer.column_sum = summing ? sum + group * columns : nullptr;
+      outer.scratch = own;
+      loops()->outer(outer);
+    }
+    for (int64_t j = 0; summing && j < g.out_channels; j++) parts[range * g.out_channels + j] += sum[j];
+  });
+  add_partial_sums(pool, result, partial.get(), floats, stride, ranges - 1);
+  for (size_t i = 0; i < parts.size(); i++) sums[i % g.out_channels] += parts[i];
+}
+
+ffi::Error conv_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult dw, Int64s strides, Int64s lows,
+                                Int64s dilations, int64_t groups) {
   return guarded("conv_weight_gradient", [&] {
-    const Geometry g = geometry(x.dimensions(), dw->dimensions(), dy.dimensions(), strides, lows,
-                                dilations, groups);
-    const int64_t floats = dw->element_count();
-    std::memset(dw->typed_data(), 0, dw->size_bytes());
-    if (floats == 0 || dy.element_count() == 0) return;
-    if (winograd_fits(g))
-      return winograd_weight_gradient(pool, g, x.typed_data(), dy.typed_data(), dw->typed_data());
-    const Frame frame = forward_frame(g);
-    Walk walk = forward_walk(g, frame, g.group_in());
-    if (groups == 1) join_along_last(walk, g.kernel[2]);
-    const int64_t columns = g.group_out(), ranges = ranges_for(pool, g, floats);
-    const int64_t stride = aligned_floats(floats);
-    Scratch partial((ranges - 1) * stride);
-    if (ranges > 1) std::memset(partial.get(), 0, (ranges - 1) * stride * sizeof(float));
-    const int64_t scratch_floats = aligned_floats(loops()->outer_scratch(walk.segments(), walk.length));
-    Scratch scratch(ranges * scratch_floats);
-    Frames frames(pool, frame, x.typed_data(), g.batch, ranges);
-    float* result = dw->typed_data();
-    over_positions(pool, g, ranges, [&](int64_t range, int64_t image, int64_t first, int64_t last) {
-      const float* source = frames.get(image, range);
-      for (int64_t group = 0; group < groups; group++) {
-        Outer outer;
-        outer.a = source + group * g.group_in();
-        outer.a_offset = walk.source.data() + first;
-        outer.rows = last - first;
-        outer.segment = walk.segment.data();
-        outer.segments = walk.segments();
-        outer.length = walk.length;
-        outer.d = dy.typed_data() + (image * walk.rows() + first) * g.out_channels + group * columns;
-        outer.d_stride = g.out_channels;
-        outer.columns = columns;
-        outer.c = (range ? partial.get() + (range - 1) * stride : result) + group * columns;
-        outer.c_stride = g.out_channels;
-        outer.column_sum = nullptr;
-        outer.scratch = scratch.get() + range * scratch_floats;
-        loops()->outer(outer);
-      }
-    });
-    add_partial_sums(pool, result, partial.get(), floats, stride, ranges - 1);
+    std::vector<double> none;
+    weight_gradient(pool,
+                    geometry(x.dimensions(), dw->dimensions(), dy.dimensions(), strides, lows, dilations, groups), x,
+                    {dy.typed_data(), nullptr}, dw, none);
+  });
+}
+
+// The gradients of w and bias for conv + bias or, if y is not empty, for max(conv + bias, 0) = y.
+ffi::Error conv_bias_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, Floats y, FloatResult dw,
+                                     FloatResult dbias, Int64s strides, Int64s lows, Int64s dilations,
+                                     int64_t groups) {
+  return guarded("conv_bias_weight_gradient", [&] {
+    const Geometry g = geometry(x.dimensions(), dw->dimensions(), dy.dimensions(), strides, lows, dilations, groups);
+    const bool relu = y.element_count() > 0;
+    expect(!relu || y.element_count() == dy.element_count(), "a result for each gradient");
+    expect(dbias->element_count() == static_cast<size_t>(g.out_channels) && dw->element_count() > 0,
+           "one bias for each output channel, and at least one weight");
+    std::vector<double> sums(g.out_channels, 0.0);
+    weight_gradient(pool, g, x, {dy.typed_data(), relu ? y.typed_data() : nullptr}, dw, sums);
+    for (int64_t j = 0; j < g.out_channels; j++) dbias->typed_data()[j] = static_cast<float>(sums[j]);
   });
 }
 
@@ -679,6 +756,20 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_input_gradient, ::fitloom::conv_input
                               CONVOLUTION_BINDING.Attr<int64_t>("groups"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_weight_gradient, ::fitloom::conv_weight_gradient,
                               CONVOLUTION_BINDING.Attr<int64_t>("groups"));
+#define CONVOLUTION_ATTRIBUTES                                                                          \
+  Attr<::fitloom::Int64s>("strides")                                                                    \
+      .Attr<::fitloom::Int64s>("lows")                                                                  \
+      .Attr<::fitloom::Int64s>("dilations")                                                             \
+      .Attr<int64_t>("groups")
+#define THREE ::xla::ffi::Ffi::Bind().Ctx<::xla::ffi::ThreadPool>().Arg<::fitloom::Floats>().Arg<::fitloom::Floats>() \
+                  .Arg<::fitloom::Floats>().Ret<::fitloom::Floats>()
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_bias_forward, ::fitloom::conv_bias_forward,
+                              THREE.CONVOLUTION_ATTRIBUTES.Attr<int64_t>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_relu_input_gradient, ::fitloom::conv_relu_input_gradient,
+                              THREE.CONVOLUTION_ATTRIBUTES);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_bias_weight_gradient, ::fitloom::conv_bias_weight_gradient,
+                              THREE.Ret<::fitloom::Floats>().CONVOLUTION_ATTRIBUTES);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_depthwise_forward, ::fitloom::depthwise_forward,
                               CONVOLUTION_BINDING);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_depthwise_input_gradient, ::fitloom::depthwise_input_gradient,

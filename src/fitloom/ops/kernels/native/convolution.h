@@ -35,12 +35,26 @@ inline void add_partial_sums(ffi::ThreadPool& pool, float* result, const float* 
   });
 }
 
+// What a gradient reads: that of the result, and, if y is given, zero where y is not positive: then dy is the gradient
+// of max(result, 0) and y that maximum.
+struct Signal {
+  const float* dy;
+  const float* y;
+};
+
+// What is done to each result before it is stored.
+struct Finish {
+  const float* bias;  // one for each output channel, or nullptr
+  bool relu;          // negative results become zero
+};
+
 // Winograd's algorithm for 3x3 kernels with stride 1 needs 2.25 times fewer multiplications.
 bool winograd_fits(const Geometry& g);
-void winograd_forward(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* w, float* y);
-void winograd_input_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* w, const float* dy,
-                             float* dx);
-void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* dy,
-                              float* dw);
+void winograd_forward(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* w, const Finish& finish,
+                      float* y);
+void winograd_input_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* w, const Signal& signal, float* dx);
+// `sums`, if not empty, gets the sums of the signal for each output channel.
+void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* x, const Signal& signal,
+                              float* dw, std::vector<double>& sums);
 
 }  // namespace fitloom

@@ -30,6 +30,10 @@ INLINE void store_first(float* p, Vector v, int64_t n) {
   for (int64_t j = 0; j < n; j++) p[j] = v[j];
 }
 
+// max(v, 0), where NaN stays NaN; and d where y is positive.
+INLINE Vector positive(Vector v) { return v < 0.0f ? Vector{} : v; }
+INLINE Vector where_positive(Vector d, Vector y) { return y > 0.0f ? d : Vector{}; }
+
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t round_up(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
@@ -105,12 +109,16 @@ void pack(const float* source, ptrdiff_t row_stride, ptrdiff_t column_stride, in
 template <int ROWS, int VECTORS>
 INLINE void product_tile(const Product& t, const ptrdiff_t* a_offset, const ptrdiff_t* c_offset,
                          const float* b, int64_t column, int64_t tail) {
-  Vector sum[ROWS][VECTORS];
+  Vector sum[ROWS][VECTORS], start[VECTORS];
+  for (int j = 0; j < VECTORS; j++) {
+    const float* bias = t.bias + column + j * kLanes;
+    start[j] = !t.bias ? Vector{} : j == VECTORS - 1 && tail < kLanes ? load_first(bias, tail) : load(bias);
+  }
   for (int i = 0; i < ROWS; i++) {
     const float* c = t.c + c_offset[i] + column;
     for (int j = 0; j < VECTORS; j++) {
       if (!t.accumulate) {
-        sum[i][j] = Vector{};
+        sum[i][j] = start[j];
       } else if (j == VECTORS - 1 && tail < kLanes) {
         sum[i][j] = load_first(c + j * kLanes, tail);
       } else {
@@ -141,6 +149,7 @@ INLINE void product_tile(const Product& t, const ptrdiff_t* a_offset, const ptrd
   for (int i = 0; i < ROWS; i++) {
     float* c = t.c + c_offset[i] + column;
     for (int j = 0; j < VECTORS; j++) {
+      if (t.relu) sum[i][j] = positive(sum[i][j]);
       if (j == VECTORS - 1 && tail < kLanes) {
         store_first(c + j * kLanes, sum[i][j], tail);
       } else {
@@ -203,7 +212,8 @@ INLINE void narrow_tile(const Product& t, int64_t m) {
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < COLUMNS; j++) {
       float* c = t.c + t.c_offset[m + i] + j;
-      *c = total(sum[i][j]) + (t.accumulate ? *c : 0.0f);
+      const float v = total(sum[i][j]) + (t.accumulate ? *c : t.bias ? t.bias[j] : 0.0f);
+      *c = t.relu && v < 0 ? 0.0f : v;
     }
 }
 
@@ -298,6 +308,18 @@ void outer_panel(int64_t length, int64_t rows, const float* a, const ptrdiff_t* 
   }
 }
 
+// As `pack` of d's rows, with zeros where y is not positive.
+void pack_where_positive(const float* d, const float* y, ptrdiff_t row_stride, int64_t rows, int64_t columns,
+                         float* out) {
+  const int64_t width = round_up(columns);
+  for (int64_t k = 0; k < rows; k++, d += row_stride, y += row_stride, out += width) {
+    int64_t j = 0;
+    for (; j + kLanes <= columns; j += kLanes) store(out + j, where_positive(load(d + j), load(y + j)));
+    if (j < width)
+      store(out + j, where_positive(load_first(d + j, columns - j), load_first(y + j, columns - j)));
+  }
+}
+
 // Segments shorter than this are gathered into rows of their own, to fill the tiles.
 constexpr int64_t kShort = 8;
 
@@ -310,16 +332,19 @@ int64_t outer_scratch(int64_t segments, int64_t length) {
 
 // The same for so few columns that they would leave most lanes empty: vectors run along the
 // segment, and c is updated transposed.
+INLINE float narrow_signal(const Outer& t, int64_t i) { return !t.y || t.y[i] > 0 ? t.d[i] : 0.0f; }
+
 template <int VECTORS, int COLUMNS>
 INLINE void outer_narrow_tile(const Outer& t, const float* a, float* c) {
   Vector sum[VECTORS][COLUMNS];
   for (int i = 0; i < VECTORS; i++)
     for (int j = 0; j < COLUMNS; j++) sum[i][j] = Vector{};
-  const float* d = t.d;
+  const float *d = t.d, *y = t.y;
   for (int64_t p = 0; p < t.rows; p++, d += t.d_stride) {
     const float* ap = a + t.a_offset[p];
     Vector dp[COLUMNS];
-    for (int j = 0; j < COLUMNS; j++) dp[j] = splat(d[j]);
+    for (int j = 0; j < COLUMNS; j++) dp[j] = splat(!y || y[j] > 0 ? d[j] : 0.0f);
+    if (y) y += t.d_stride;
     for (int i = 0; i < VECTORS; i++) {
       const Vector api = load(ap + i * kLanes);
       for (int j = 0; j < COLUMNS; j++) sum[i][j] += api * dp[j];
@@ -343,11 +368,74 @@ void outer_narrow(const Outer& t) {
     for (; k < t.length; k++)
       for (int64_t p = 0; p < t.rows; p++)
         for (int j = 0; j < COLUMNS; j++)
-          to()[j] += from()[t.a_offset[p]] * t.d[p * t.d_stride + j];
+          to()[j] += from()[t.a_offset[p]] * narrow_signal(t, p * t.d_stride + j);
   }
   if (t.column_sum)
     for (int64_t p = 0; p < t.rows; p++)
-      for (int j = 0; j < COLUMNS; j++) t.column_sum[j] += t.d[p * t.d_stride + j];
+      for (int j = 0; j < COLUMNS; j++) t.column_sum[j] += narrow_signal(t, p * t.d_stride + j);
+}
+
+// The whole product has so few rows that they fit into one tile: no number of a is read twice, so nothing is
+// gathered, and what is read of d goes into the registers at once.
+template <int VECTORS, int ROWS>
+INLINE void outer_few_tile(const Outer& t, const ptrdiff_t* element, int64_t column, int64_t tail) {
+  Vector sum[ROWS][VECTORS], column_sum[VECTORS];
+  const auto part = [&](int j) __attribute__((always_inline)) { return j == VECTORS - 1 && tail < kLanes; };
+  const auto get = [&](const float* p, int j) __attribute__((always_inline)) {
+    return part(j) ? load_first(p + j * kLanes, tail) : load(p + j * kLanes);
+  };
+  const auto put = [&](float* p, int j, Vector v) __attribute__((always_inline)) {
+    if (part(j)) {
+      store_first(p + j * kLanes, v, tail);
+    } else {
+      store(p + j * kLanes, v);
+    }
+  };
+  for (int j = 0; j < VECTORS; j++) column_sum[j] = Vector{};
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECTORS; j++) sum[i][j] = get(t.c + i * t.c_stride + column, j);
+  for (int64_t p = 0; p < t.rows; p++) {
+    const float* a = t.a + t.a_offset[p];
+    Vector d[VECTORS];
+    for (int j = 0; j < VECTORS; j++) {
+      d[j] = get(t.d + p * t.d_stride + column, j);
+      if (t.y) d[j] = where_positive(d[j], get(t.y + p * t.d_stride + column, j));
+      column_sum[j] += d[j];
+    }
+    for (int i = 0; i < ROWS; i++) {
+      const Vector ai = splat(a[element[i]]);
+      for (int j = 0; j < VECTORS; j++) sum[i][j] += ai * d[j];
+    }
+  }
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECTORS; j++) put(t.c + i * t.c_stride + column, j, sum[i][j]);
+  if (t.column_sum)
+    for (int j = 0; j < VECTORS; j++)
+      put(t.column_sum + column, j, get(t.column_sum + column, j) + column_sum[j]);
+}
+
+template <int VECTORS, int ROWS>
+void outer_few_rows(int64_t rows, const Outer& t, const ptrdiff_t* element, int64_t column, int64_t tail) {
+  if (rows == ROWS) {
+    outer_few_tile<VECTORS, ROWS>(t, element, column, tail);
+  } else if constexpr (ROWS > 1) {
+    outer_few_rows<VECTORS, ROWS - 1>(rows, t, element, column, tail);
+  }
+}
+
+constexpr int kFewVectors = FITLOOM_REGISTERS >= 32 ? 2 : 1;
+constexpr int kFewRows = FITLOOM_REGISTERS >= 32 ? 12 : 10;
+
+void outer_few(const Outer& t) {
+  ptrdiff_t element[kFewRows];
+  for (int64_t s = 0; s < t.segments; s++)
+    for (int64_t k = 0; k < t.length; k++) element[s * t.length + k] = t.segment[s] + k;
+  const int64_t depth = t.segments * t.length;
+  int64_t column = 0;
+  for (; column + kFewVectors * kLanes <= t.columns; column += kFewVectors * kLanes)
+    outer_few_rows<kFewVectors, kFewRows>(depth, t, element, column, kLanes);
+  for (; column < t.columns; column += kLanes)
+    outer_few_rows<1, kFewRows>(depth, t, element, column, least(kLanes, t.columns - column));
 }
 
 void outer(const Outer& t) {
@@ -359,6 +447,7 @@ void outer(const Outer& t) {
       case 4: return outer_narrow<4>(t);
     }
   }
+  if (gathered(t.segments, t.length) && t.segments * t.length <= kFewRows) return outer_few(t);
   float* packed = t.scratch;
   float* rows_of_a = t.scratch + kOuterBlock * kPanel * kLanes;
   const int64_t depth = t.segments * t.length;
@@ -379,7 +468,12 @@ void outer(const Outer& t) {
       const int64_t columns = least(t.columns - column, kPanel * kLanes);
       const int64_t vectors = (columns + kLanes - 1) / kLanes;
       const int64_t tail = columns - (vectors - 1) * kLanes;
-      pack(t.d + first * t.d_stride + column, t.d_stride, 1, rows, columns, packed);
+      const ptrdiff_t begin = first * t.d_stride + column;
+      if (t.y) {
+        pack_where_positive(t.d + begin, t.y + begin, t.d_stride, rows, columns, packed);
+      } else {
+        pack(t.d + begin, t.d_stride, 1, rows, columns, packed);
+      }
       if (t.column_sum) {
         for (int64_t j = 0; j < vectors; j++) {
           Vector sum = {};
@@ -469,6 +563,72 @@ void depthwise_outer(const DepthwiseOuter& t) {
         sum += t.x[t.x_offset[m] + t.segment[s] + j] * t.dy[m * t.channels + j];
       t.dw[s * t.channels + j] += sum;
     }
+}
+
+// ---- pooling ----
+
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+typedef uint8_t UnalignedBytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+void max_pool(const PoolingRun& t, const float* x, float* y, uint8_t* winner) {
+  for (int64_t o = 0; o < t.outputs; o++, x += t.step, y += t.channels, winner += t.channels) {
+    int64_t j = 0;
+    for (; j + kLanes <= t.channels; j += kLanes) {
+      Vector most = load(x + t.place[0] + j);
+      Mask number = (Mask{} + 1) * t.number[0];
+      for (int64_t p = 1; p < t.places; p++) {
+        const Vector v = load(x + t.place[p] + j);
+        const Mask better = (v > most) | (v != v);
+        most = better ? v : most;
+        number = better ? (Mask{} + 1) * t.number[p] : number;
+      }
+      store(y + j, most);
+      *reinterpret_cast<UnalignedBytes*>(winner + j) = __builtin_convertvector(number, Bytes);
+    }
+    for (; j < t.channels; j++) {
+      float most = x[t.place[0] + j];
+      uint8_t number = t.number[0];
+      for (int64_t p = 1; p < t.places; p++) {
+        const float v = x[t.place[p] + j];
+        if (v > most || v != v) {
+          most = v;
+          number = t.number[p];
+        }
+      }
+      y[j] = most;
+      winner[j] = number;
+    }
+  }
+}
+
+template <bool ADD>
+void spread_maximum(const PoolingRun& t, const float* dy, const uint8_t* winner, float* dx) {
+  for (int64_t o = 0; o < t.outputs; o++, dx += t.step, dy += t.channels, winner += t.channels) {
+    int64_t j = 0;
+    for (; j + kLanes <= t.channels; j += kLanes) {
+      const Vector d = load(dy + j);
+      const Mask place = __builtin_convertvector(*reinterpret_cast<const UnalignedBytes*>(winner + j), Mask);
+      for (int64_t p = 0; p < t.places; p++) {
+        float* to = dx + t.place[p] + j;
+        const Vector here = place == (Mask{} + 1) * t.number[p] ? d : Vector{};
+        store(to, ADD ? load(to) + here : here);
+      }
+    }
+    for (; j < t.channels; j++)
+      for (int64_t p = 0; p < t.places; p++) {
+        float* to = dx + t.place[p] + j;
+        const float here = winner[j] == t.number[p] ? dy[j] : 0.0f;
+        *to = ADD ? *to + here : here;
+      }
+  }
+}
+
+void max_pool_gradient(const PoolingRun& t, const float* dy, const uint8_t* winner, bool add, float* dx) {
+  if (add) {
+    spread_maximum<true>(t, dy, winner, dx);
+  } else {
+    spread_maximum<false>(t, dy, winner, dx);
+  }
 }
 
 // ---- exponentials ----
@@ -608,6 +768,10 @@ void gru_backward(int64_t units, const float* gates, const float* h_before, floa
 
 void add(int64_t count, const float* source, float* sum) {
   EACH_VECTOR(count) { access.store(sum + u, access.load(sum + u) + access.load(source + u)); });
+}
+
+void where_positive(int64_t count, const float* d, const float* y, float* out) {
+  EACH_VECTOR(count) { access.store(out + u, where_positive(access.load(d + u), access.load(y + u))); });
 }
 
 // ---- sums over channels-last data ----
@@ -904,41 +1068,94 @@ void winograd_kernel_gradient(int64_t count, const float* points, float* dw) {
   });
 }
 
-void winograd_input(int64_t channels, const float* d, ptrdiff_t row, float* points) {
+// The square of 4 rows and columns at d, where only what is inside is read.
+template <class Access>
+INLINE void load_part(const Access& access, const float* d, ptrdiff_t row, ptrdiff_t column, const TileRange& inside,
+                      Vector out[4][4]) {
+  for (int r = 0; r < 4; r++)
+    for (int c = 0; c < 4; c++) out[r][c] = Vector{};
+#pragma GCC unroll 1
+  for (int64_t r = inside.first_row; r < inside.last_row; r++)
+#pragma GCC unroll 1
+    for (int64_t c = inside.first_column; c < inside.last_column; c++)
+      out[r][c] = access.load(d + r * row + c * column);
+}
+
+template <bool WHOLE, bool SIGNS>
+void transform_tile(int64_t channels, const float* d, const float* y, ptrdiff_t row, const TileRange& inside,
+                    float* points) {
   EACH_VECTOR(channels) {
-    // The two columns that the tile after the next one will read first: the tiles of a row walk
-    // along four rows of the image, too many short steps for the processor to foresee.
-    const float* ahead = d + u + 6 * channels;
-    for (int r = 0; r < 4; r++, ahead = step(ahead, row)) {
-      __builtin_prefetch(ahead);
-      __builtin_prefetch(ahead + channels);
-    }
     Vector in[4][4], out[4][4];
-    load_square<4>(access, d + u, row, channels, in);
+    if constexpr (WHOLE) {
+      // The two columns that the tile after the next one will read first: the tiles of a row walk
+      // along four rows of the image, too many short steps for the processor to foresee.
+      const float* ahead = d + u + 6 * channels;
+      for (int r = 0; r < 4; r++, ahead = step(ahead, row)) {
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + channels);
+      }
+      load_square<4>(access, d + u, row, channels, in);
+    } else {
+      load_part(access, d + u, row, channels, inside, in);
+    }
+    if constexpr (SIGNS) {
+      Vector sign[4][4];
+      if constexpr (WHOLE) {
+        load_square<4>(access, y + u, row, channels, sign);
+      } else {
+        load_part(access, y + u, row, channels, inside, sign);
+      }
+      for (int r = 0; r < 4; r++)
+        for (int c = 0; c < 4; c++) in[r][c] = where_positive(in[r][c], sign[r][c]);
+    }
     both_sides<4, 4>(in, out, TRANSFORM(times_b));
     store_square<4>(access, points + u, 4 * channels, channels, out);
   });
 }
 
-void winograd_output(int64_t channels, const float* points, float* y, ptrdiff_t row, int64_t rows,
-                     int64_t columns) {
+void winograd_input(int64_t channels, const float* d, const float* y, ptrdiff_t row, const TileRange& inside,
+                    float* points) {
+  if (inside.whole()) {
+    y ? transform_tile<true, true>(channels, d, y, row, inside, points)
+      : transform_tile<true, false>(channels, d, y, row, inside, points);
+  } else {
+    y ? transform_tile<false, true>(channels, d, y, row, inside, points)
+      : transform_tile<false, false>(channels, d, y, row, inside, points);
+  }
+}
+
+void winograd_output(int64_t channels, const float* points, const float* bias, bool relu, float* to, ptrdiff_t row,
+                     int64_t rows, int64_t columns) {
   EACH_VECTOR(channels) {
     Vector in[4][4], out[2][2];
     load_square<4>(access, points + u, 4 * channels, channels, in);
     both_sides<4, 2>(in, out, TRANSFORM(times_a_transposed));
+    const Vector start = bias ? access.load(bias + u) : Vector{};
     for (int r = 0; r < 2; r++)
       for (int c = 0; c < 2; c++)
-        if (r < rows && c < columns) access.store(y + r * row + c * channels + u, out[r][c]);
+        if (r < rows && c < columns) {
+          const Vector v = out[r][c] + start;
+          access.store(to + r * row + c * channels + u, relu ? positive(v) : v);
+        }
   });
 }
 
-void winograd_output_gradient(int64_t channels, const float* dy, ptrdiff_t row, int64_t rows,
-                              int64_t columns, float* points) {
+void winograd_output_gradient(int64_t channels, const float* d, const float* y, ptrdiff_t row, int64_t rows,
+                              int64_t columns, float* points, float* column_sum) {
   EACH_VECTOR(channels) {
     Vector in[2][2], out[4][4];
     for (int r = 0; r < 2; r++)
-      for (int c = 0; c < 2; c++)
-        in[r][c] = r < rows && c < columns ? access.load(dy + r * row + c * channels + u) : Vector{};
+      for (int c = 0; c < 2; c++) {
+        in[r][c] = Vector{};
+        if (r < rows && c < columns) {
+          const ptrdiff_t place = r * row + c * channels + u;
+          in[r][c] = access.load(d + place);
+          if (y) in[r][c] = where_positive(in[r][c], access.load(y + place));
+        }
+      }
+    if (column_sum)
+      access.store(column_sum + u,
+                   access.load(column_sum + u) + ((in[0][0] + in[0][1]) + (in[1][0] + in[1][1])));
     both_sides<2, 4>(in, out, TRANSFORM(times_a));
     store_square<4>(access, points + u, 4 * channels, channels, out);
   });
@@ -959,11 +1176,14 @@ const InnerLoops table = {
     outer,
     depthwise,
     depthwise_outer,
+    max_pool,
+    max_pool_gradient,
     lstm_forward,
     lstm_backward,
     gru_forward,
     gru_backward,
     add,
+    where_positive,
     channel_moments,
     channel_products,
     column_sum,

@@ -20,7 +20,8 @@ constexpr int64_t kOuterBlock = 128;
 
 // c[c_offset[m] + j] (+)= sum over segments s and k < length of
 //     a[a_offset[m] + segment[s] + k] * b(s * length + k, j)      for m < rows, j < columns
-// with b packed into panels by `pack`. Or, if `narrow`, each segment of b packed transposed by
+// with b packed into panels by `pack`. If not accumulating, the sum begins with bias[j] where bias is given; `relu`
+// makes what is negative zero before it is stored. Or, if `narrow`, each segment of b packed transposed by
 // itself, b[(s * columns + j) * length + k], where columns is at most kNarrow and length a multiple
 // of the lanes: then vectors run along k, because columns would leave most lanes empty.
 struct Product {
@@ -36,11 +37,14 @@ struct Product {
   const ptrdiff_t* c_offset;
   bool accumulate;
   bool narrow;
+  const float* bias = nullptr;
+  bool relu = false;
 };
 
 // c[(s * length + k) * c_stride + j] += sum over rows m of
 //     a[a_offset[m] + segment[s] + k] * d[m * d_stride + j]
-// and, if column_sum is given, column_sum[j] += sum over rows of d[m * d_stride + j].
+// and, if column_sum is given, column_sum[j] += sum over rows of d[m * d_stride + j]. If y is given, it has the
+// layout of d, and d counts as zero where y is not positive: the gradient of max(y, 0).
 struct Outer {
   const float* a;
   const ptrdiff_t* a_offset;
@@ -55,6 +59,7 @@ struct Outer {
   ptrdiff_t c_stride;
   float* column_sum;
   float* scratch;  // outer_scratch(segments, length) floats, aligned to 64 bytes
+  const float* y = nullptr;
 };
 
 // y[y_offset[m] + j] = sum over segments s of x[x_offset[m] + segment[s] + j] * w[s * channels + j]
@@ -82,12 +87,29 @@ struct DepthwiseOuter {
   float* dw;
 };
 
+// Windows of neighbouring outputs that see the same places: place p of output o begins at place[p] + o * step, and is
+// called number[p]. The outputs lie side by side.
+struct PoolingRun {
+  const ptrdiff_t* place;
+  const uint8_t* number;
+  int64_t places;
+  int64_t outputs;
+  ptrdiff_t step;
+  int64_t channels;
+};
+
 // Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv:1509.09308): with 4x4 tiles d of the input, kernels g
 // and 2x2 tiles y of the output, y = A^T [(G g G^T) * (B^T d B)] A, where * is element by element and
 //   B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   G = [1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1]
 //   A^T = [1 1 1 0; 0 1 -1 -1]
 // The kPoints elements of a transformed tile follow one another, each a vector of all channels.
 constexpr int64_t kPoints = 16;
+
+// The rows and columns of a 4x4 tile that lie inside the image.
+struct TileRange {
+  int64_t first_row, last_row, first_column, last_column;  // the last ones excluded
+  bool whole() const { return first_row == 0 && first_column == 0 && last_row == 4 && last_column == 4; }
+};
 
 struct InnerLoops {
   const char* name;
@@ -104,6 +126,11 @@ struct InnerLoops {
   void (*depthwise)(const Depthwise&);
   void (*depthwise_outer)(const DepthwiseOuter&);
 
+  // y = the largest value of each window, or NaN if there is one; winner = the number of the first place that holds it.
+  void (*max_pool)(const PoolingRun&, const float* x, float* y, uint8_t* winner);
+  // dx gets dy where winner says so and zero at the other places of the windows; or, if `add`, dy is added to it.
+  void (*max_pool_gradient)(const PoolingRun&, const float* dy, const uint8_t* winner, bool add, float* dx);
+
   // One step of one row. Gates come in as sums and leave activated (LSTM: i, f, g, o).
   void (*lstm_forward)(int64_t units, float* gates, const float* c_before, float* c_after,
                        float* h_after);
@@ -118,6 +145,8 @@ struct InnerLoops {
                        float* da, float* da_recurrent);
 
   void (*add)(int64_t n, const float* source, float* sum);
+  // out = d where y is positive, else 0.
+  void (*where_positive)(int64_t n, const float* d, const float* y, float* out);
 
   // first[j] = sum over rows of (a[j] - center[j]), second[j] = sum of (a[j] - center[j])^2.
   void (*channel_moments)(int64_t rows, int64_t channels, const float* a, const float* center, float* first,
@@ -155,14 +184,18 @@ struct InnerLoops {
   void (*winograd_kernel)(int64_t n, const float* w, float* points);
   // G^T u G, its transpose.
   void (*winograd_kernel_gradient)(int64_t n, const float* points, float* dw);
-  // B^T d B for one tile; row r begins at d + r * row, point p at points + p * channels.
-  void (*winograd_input)(int64_t channels, const float* d, ptrdiff_t row, float* points);
-  // A^T m A; only `rows` x `columns` (1 or 2 each) of the tile are written.
-  void (*winograd_output)(int64_t channels, const float* points, float* y, ptrdiff_t row, int64_t rows,
-                          int64_t columns);
-  // A y A^T, its transpose; what is not read counts as zero.
-  void (*winograd_output_gradient)(int64_t channels, const float* dy, ptrdiff_t row, int64_t rows,
-                                   int64_t columns, float* points);
+  // B^T d B for one tile; row r begins at d + r * row, point p at points + p * channels. Only rows and columns in
+  // `inside` are read, the others count as zero. y as in `Outer`, or nullptr.
+  void (*winograd_input)(int64_t channels, const float* d, const float* y, ptrdiff_t row, const TileRange& inside,
+                         float* points);
+  // A^T m A + bias (or nullptr), negative results as zero if `relu`; only `rows` x `columns` (1 or 2 each) of the
+  // tile are written.
+  void (*winograd_output)(int64_t channels, const float* points, const float* bias, bool relu, float* out,
+                          ptrdiff_t row, int64_t rows, int64_t columns);
+  // A d A^T, its transpose; what is not read counts as zero. y as in `Outer`, or nullptr; d is added up in
+  // column_sum, if given.
+  void (*winograd_output_gradient)(int64_t channels, const float* d, const float* y, ptrdiff_t row, int64_t rows,
+                                   int64_t columns, float* points, float* column_sum);
 };
 
 const InnerLoops* inner_loops_avx512();

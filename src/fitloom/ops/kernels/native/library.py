@@ -19,6 +19,9 @@ _TARGETS = (
     "conv_forward",
     "conv_input_gradient",
     "conv_weight_gradient",
+    "conv_bias_forward",
+    "conv_relu_input_gradient",
+    "conv_bias_weight_gradient",
     "depthwise_forward",
     "depthwise_input_gradient",
     "depthwise_weight_gradient",
@@ -37,6 +40,8 @@ _TARGETS = (
     "layer_norm_gradient",
     "attention",
     "attention_gradient",
+    "max_pool",
+    "max_pool_gradient",
 )
 
 

@@ -50,24 +50,16 @@ struct Tile {
   }
 };
 
-void transform_input(const Tiles& tiles, const Tile& tile, const float* x, int64_t channels, float* corner,
-                     float* points) {
+void transform_input(const Tiles& tiles, const Tile& tile, const Signal& image, int64_t channels, float* points) {
   const int64_t row = tile.row - tiles.low[0], column = tile.column - tiles.low[1];
-  const float* image = x + tile.image * tiles.in[0] * tiles.in[1] * channels;
-  if (row >= 0 && column >= 0 && row + 4 <= tiles.in[0] && column + 4 <= tiles.in[1]) {
-    loops()->winograd_input(channels, image + (row * tiles.in[1] + column) * channels,
-                            tiles.in[1] * channels, points);
-    return;
-  }
-  // Part of the tile is padding: make a copy with zeros.
-  const int64_t from = std::max<int64_t>(0, -column), to = std::min<int64_t>(4, tiles.in[1] - column);
-  std::memset(corner, 0, 16 * channels * sizeof(float));
-  for (int64_t r = 0; r < 4; r++)
-    if (row + r >= 0 && row + r < tiles.in[0] && from < to)
-      std::memcpy(corner + (r * 4 + from) * channels,
-                  image + ((row + r) * tiles.in[1] + column + from) * channels,
-                  (to - from) * channels * sizeof(float));
-  loops()->winograd_input(channels, corner, 4 * channels, points);
+  const int64_t begin = ((tile.image * tiles.in[0] + row) * tiles.in[1] + column) * channels;
+  TileRange inside;
+  inside.first_row = std::max<int64_t>(0, -row);
+  inside.last_row = std::min<int64_t>(4, tiles.in[0] - row);
+  inside.first_column = std::max<int64_t>(0, -column);
+  inside.last_column = std::min<int64_t>(4, tiles.in[1] - column);
+  loops()->winograd_input(channels, image.dy + begin, image.y ? image.y + begin : nullptr, tiles.in[1] * channels,
+                          inside, points);
 }
 
 // Memory of one worker, and the tiles it takes at a time.
@@ -79,7 +71,7 @@ struct Block {
     out_tile = aligned_floats(kPoints * out_channels) + 16;
     tiles = bytes / static_cast<int64_t>(sizeof(float) * (in_tile + out_tile)) / 12 * 12;
     tiles = std::max<int64_t>(12, std::min(tiles, most));
-    floats = tiles * (in_tile + out_tile) + aligned_floats(16 * in_channels);
+    floats = tiles * (in_tile + out_tile);
   }
 };
 
@@ -89,9 +81,9 @@ std::vector<ptrdiff_t> multiples(int64_t count, int64_t step) {
   return all;
 }
 
-// y = conv of x with kernels already transformed and packed: 16 times packed_floats(in, out).
+// y = conv of an image with kernels already transformed and packed: 16 times packed_floats(in, out).
 void convolve(ffi::ThreadPool& pool, const Tiles& tiles, int64_t in_channels, int64_t out_channels,
-              const float* x, const float* packed, float* y) {
+              const Signal& image, const float* packed, const Finish& finish, float* y) {
   const Block block(in_channels, out_channels, kBlockBytes, 192);
   const int64_t workers = threads(pool);
   const int64_t items = (tiles.all() + block.tiles - 1) / block.tiles;
@@ -101,10 +93,9 @@ void convolve(ffi::ThreadPool& pool, const Tiles& tiles, int64_t in_channels, in
   parallel(pool, items, workers, [&](int64_t item, int64_t worker) {
     float* v = scratch.get() + worker * block.floats;
     float* m = v + block.tiles * block.in_tile;
-    float* corner = m + block.tiles * block.out_tile;
     const int64_t first = share(tiles.all(), item, items), last = share(tiles.all(), item + 1, items);
     for (int64_t t = first; t < last; t++)
-      transform_input(tiles, Tile(tiles, t), x, in_channels, corner, v + (t - first) * block.in_tile);
+      transform_input(tiles, Tile(tiles, t), image, in_channels, v + (t - first) * block.in_tile);
     const ptrdiff_t zero = 0;
     Product product;
     product.a_offset = in_offset.data();
@@ -125,7 +116,7 @@ void convolve(ffi::ThreadPool& pool, const Tiles& tiles, int64_t in_channels, in
     for (int64_t t = first; t < last; t++) {
       const Tile tile(tiles, t);
       float* to = y + ((tile.image * tiles.out[0] + tile.row) * tiles.out[1] + tile.column) * out_channels;
-      loops()->winograd_output(out_channels, m + (t - first) * block.out_tile, to,
+      loops()->winograd_output(out_channels, m + (t - first) * block.out_tile, finish.bias, finish.relu, to,
                                tiles.out[1] * out_channels, std::min<int64_t>(2, tiles.out[0] - tile.row),
                                std::min<int64_t>(2, tiles.out[1] - tile.column));
     }
@@ -169,23 +160,24 @@ bool winograd_fits(const Geometry& g) {
          Tiles(g.batch, g.in + 1, g.out + 1, g.low + 1).all() >= kLeastTiles;
 }
 
-void winograd_forward(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* w, float* y) {
+void winograd_forward(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* w, const Finish& finish,
+                      float* y) {
   const Tiles tiles(g.batch, g.in + 1, g.out + 1, g.low + 1);
   const Scratch packed = packed_kernels(pool, g, w, false);
-  convolve(pool, tiles, g.in_channels, g.out_channels, x, packed.get(), y);
+  convolve(pool, tiles, g.in_channels, g.out_channels, Signal{x, nullptr}, packed.get(), finish, y);
 }
 
-void winograd_input_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* w, const float* dy,
+void winograd_input_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* w, const Signal& signal,
                              float* dx) {
   // A convolution of dy with the flipped kernels; it gets the padding that x lacked.
   const int64_t low[2] = {2 - g.low[1], 2 - g.low[2]};
   const Tiles tiles(g.batch, g.out + 1, g.in + 1, low);
   const Scratch packed = packed_kernels(pool, g, w, true);
-  convolve(pool, tiles, g.out_channels, g.in_channels, dy, packed.get(), dx);
+  convolve(pool, tiles, g.out_channels, g.in_channels, signal, packed.get(), Finish{nullptr, false}, dx);
 }
 
-void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* x, const float* dy,
-                              float* dw) {
+void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const float* x, const Signal& signal,
+                              float* dw, std::vector<double>& sums_of_signal) {
   const int64_t in = g.in_channels, out = g.out_channels, n = in * out;
   const Tiles tiles(g.batch, g.in + 1, g.out + 1, g.low + 1);
   const Block block(in, out, kGradientBlockBytes, kOuterBlock);
@@ -195,24 +187,28 @@ void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const fl
   const auto offset = multiples(block.tiles, block.in_tile);
   const int64_t stride = aligned_floats(kPoints * n);
   const int64_t outer_floats = aligned_floats(loops()->outer_scratch(1, in));
-  Scratch sums(ranges * stride), scratch(ranges * (block.floats + outer_floats));
+  const int64_t block_floats = block.floats + aligned_floats(out);
+  Scratch sums(ranges * stride), scratch(ranges * (block_floats + outer_floats));
+  const bool summing = !sums_of_signal.empty();
+  std::vector<double> parts(summing ? ranges * out : 0, 0.0);
   std::memset(sums.get(), 0, ranges * stride * sizeof(float));
   parallel(pool, ranges, ranges, [&](int64_t range, int64_t) {
-    float* v = scratch.get() + range * (block.floats + outer_floats);
+    float* v = scratch.get() + range * (block_floats + outer_floats);
     float* m = v + block.tiles * block.in_tile;
-    float* corner = m + block.tiles * block.out_tile;
+    float* sum = summing ? m + block.tiles * block.out_tile : nullptr;
     const int64_t end = share(tiles.all(), range + 1, ranges);
     for (int64_t first = share(tiles.all(), range, ranges); first < end; first += block.tiles) {
       const int64_t last = std::min(end, first + block.tiles);
+      if (summing) std::memset(sum, 0, out * sizeof(float));
       for (int64_t t = first; t < last; t++) {
         const Tile tile(tiles, t);
-        transform_input(tiles, tile, x, in, corner, v + (t - first) * block.in_tile);
-        const float* from = dy + ((tile.image * tiles.out[0] + tile.row) * tiles.out[1] + tile.column) * out;
-        loops()->winograd_output_gradient(out, from, tiles.out[1] * out,
-                                          std::min<int64_t>(2, tiles.out[0] - tile.row),
+        transform_input(tiles, tile, Signal{x, nullptr}, in, v + (t - first) * block.in_tile);
+        const int64_t from = ((tile.image * tiles.out[0] + tile.row) * tiles.out[1] + tile.column) * out;
+        loops()->winograd_output_gradient(out, signal.dy + from, signal.y ? signal.y + from : nullptr, tiles.out[1] * out, std::min<int64_t>(2, tiles.out[0] - tile.row),
                                           std::min<int64_t>(2, tiles.out[1] - tile.column),
-                                          m + (t - first) * block.out_tile);
+                                          m + (t - first) * block.out_tile, sum);
       }
+      for (int64_t j = 0; summing && j < out; j++) parts[range * out + j] += sum[j];
       const ptrdiff_t zero = 0;
       Outer outer;
       outer.a_offset = offset.data();
@@ -224,7 +220,7 @@ void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const fl
       outer.columns = out;
       outer.c_stride = out;
       outer.column_sum = nullptr;
-      outer.scratch = corner + aligned_floats(16 * in);
+      outer.scratch = v + block_floats;
       for (int64_t p = 0; p < kPoints; p++) {
         outer.a = v + p * in;
         outer.d = m + p * out;
@@ -235,6 +231,7 @@ void winograd_weight_gradient(ffi::ThreadPool& pool, const Geometry& g, const fl
   });
   add_partial_sums(pool, sums.get(), sums.get() + stride, kPoints * n, stride, ranges - 1);
   loops()->winograd_kernel_gradient(n, sums.get(), dw);
+  for (int64_t i = 0; summing && i < ranges * out; i++) sums_of_signal[i % out] += parts[i];
 }
 
 }  // namespace fitloom
