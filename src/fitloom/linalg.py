@@ -42,3 +42,13 @@ from fitloom.ops import (
     trace as trace,
     triangular_solve as triangular_solve,
 )
+from fitloom.ops.linear_systems import (
+    banded_triangular_solve as banded_triangular_solve,
+    eigh_tridiagonal as eigh_tridiagonal,
+    logm as logm,
+    lu_matrix_inverse as lu_matrix_inverse,
+    lu_reconstruct as lu_reconstruct,
+    lu_solve as lu_solve,
+    tridiagonal_matmul as tridiagonal_matmul,
+    tridiagonal_solve as tridiagonal_solve,
+)

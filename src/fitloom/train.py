@@ -12,6 +12,7 @@ from fitloom.data.messages import (
     Int64List as Int64List,
     SequenceExample as SequenceExample,
 )
+from fitloom.distribute.cluster_resolver import ClusterSpec as ClusterSpec
 from fitloom.optimizers.moving_average import ExponentialMovingAverage as ExponentialMovingAverage
 from fitloom.saving.checkpoint import Checkpoint as Checkpoint, CheckpointOptions as CheckpointOptions
 from fitloom.saving.checkpoint_manager import CheckpointManager as CheckpointManager

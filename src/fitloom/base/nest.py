@@ -130,6 +130,9 @@ def assert_same_structure(a, b, check_types=True, expand_composites=False):
         raise ValueError(f"The two structures do not nest alike: {_outline(a)} and {_outline(b)}.")
     if not is_nested(a):
         return
+    if not check_types and _is_namedtuple(a) != _is_namedtuple(b) and (
+            isinstance(a, abc.Mapping) or isinstance(b, abc.Mapping)):
+        a, b = (each._asdict() if _is_namedtuple(each) else each for each in (a, b))      # names count, not the kind
     if isinstance(a, abc.Mapping) != isinstance(b, abc.Mapping) or (
             check_types and not isinstance(a, abc.Mapping) and type(a) is not type(b)):
         raise TypeError(f"The two structures have different types: {_outline(a)} and {_outline(b)}.")

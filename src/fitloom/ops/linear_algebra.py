@@ -20,7 +20,7 @@ from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
 from fitloom.ops.arithmetic import absolute_value
-from fitloom.ops.calling import alike, static_axis, static_int, unary
+from fitloom.ops.calling import alike, host_value, static_axis, static_int, tensor, unary
 from fitloom.ops.casting import cast
 from fitloom.ops.creating import eye as eye
 
@@ -372,45 +372,102 @@ def lstsq(matrix, rhs, l2_regularizer=0.0, fast=True, name=None):
 # ---- diagonals and bands
 
 
-@op(name="diag")
-def _diag(x, *, k, rows, columns):
-    n = x.shape[-1]
+_ALIGNMENTS = ("RIGHT_LEFT", "LEFT_RIGHT", "LEFT_LEFT", "RIGHT_RIGHT")
+
+
+def _band(rows, columns, low, high, align):
+    """Return where the diagonals low..high of a matrix lie in their compact form, the highest in its first row.
+
+    Three arrays: (diagonal, element) in the compact form of (row, column) in the matrix, and the compact width.
+    """
+    numbers, lengths = np.arange(high, low - 1, -1), []
+    for d in numbers:
+        lengths.append(min(rows + min(d, 0), columns - max(d, 0)))
+        if lengths[-1] <= 0:
+            raise InvalidArgumentError(f"A matrix of {rows} rows and {columns} columns has no diagonal {d}.")
+    places, width = [], max(lengths)
+    above, below = align.split("_")
+    for number, (d, length) in enumerate(zip(numbers, lengths, strict=True)):
+        left = d >= 0 and above == "LEFT" or d <= 0 and below == "LEFT"
+        shift = 0 if left else width - length
+        places += [(number, n + shift, n - min(d, 0), n + max(d, 0)) for n in range(length)]
+    return np.asarray(places).T, width
+
+
+def _diagonal_range(k, align):
+    """Return (low, high) of one number k or of a pair."""
+    if align not in _ALIGNMENTS:
+        raise ValueError(f"align was expected to be one of {', '.join(_ALIGNMENTS)}, but is {align!r}.")
+    low, high = (static_int(k),) * 2 if np.ndim(host_value(k)) == 0 else map(int, host_value(k))
+    if low > high:
+        raise InvalidArgumentError(f"k was expected to rise, but is ({low}, {high}).")
+    return low, high
+
+
+def _diagonal_matrix(x, padding, low, high, rows, columns, align):
+    several = low != high
+    if several and (x.ndim < 2 or x.shape[-2] != high - low + 1):
+        raise InvalidArgumentError(f"linalg.diag expected {high - low + 1} diagonals in the axis before the last, but "
+                                   f"received shape {tuple(x.shape)}.")
+    x = x if several else x[..., None, :]
+    width = x.shape[-1]
+    least_rows, least_columns = width - min(high, 0), width + max(low, 0)
     if rows is None and columns is None:
-        rows = columns = n + builtins.abs(k)
-    rows = n + builtins.max(-k, 0) if rows is None else rows
-    columns = n + builtins.max(k, 0) if columns is None else columns
-    i = jnp.arange(n)
-    out = jnp.zeros((*x.shape[:-1], rows, columns), x.dtype)
-    return out.at[..., i + builtins.max(-k, 0), i + builtins.max(k, 0)].set(x)
+        rows = columns = max(least_rows, least_columns)
+    rows = least_rows if rows is None else rows
+    columns = least_columns if columns is None else columns
+    if rows < least_rows or columns < least_columns or rows != least_rows and columns != least_columns:
+        raise InvalidArgumentError(f"linalg.diag expected at least {least_rows} rows and {least_columns} columns, one "
+                                   f"of both exactly, so that the diagonal fits, but received {rows} and {columns}.")
+    (number, element, row, column), _ = _band(rows, columns, low, high, align)
+    out = jnp.full((*x.shape[:-2], rows, columns), padding, x.dtype)
+    return out.at[..., row, column].set(x[..., number, element])
+
+
+_diag = op(lambda x, padding, *, low, high, rows, columns, align: _diagonal_matrix(
+    x, padding, low, high, rows, columns, align), name="diag", same_dtype=True)
 
 
 def diag(diagonal, name=None, k=0, num_rows=-1, num_cols=-1, padding_value=0, align="RIGHT_LEFT"):
-    """Return matrices with the last axis of `diagonal` on their k-th diagonal."""
-    if padding_value != 0 or not isinstance(k, int):
-        raise NotImplementedError("linalg.diag takes one diagonal k (a whole number) and padding_value 0.")
-    return _diag(diagonal, k=k, rows=None if num_rows == -1 else num_rows, columns=None if num_cols == -1 else num_cols)
+    """Return matrices with the last axis of `diagonal` on their k-th diagonal, or several diagonals.
+
+    Args:
+        k: a number; or (low, high) for several diagonals: the highest comes first in the axis before the last.
+        num_rows, num_cols: the size of the matrices, -1 for the smallest square one.
+        padding_value: the value of the other elements.
+        align: how shorter diagonals lie in their rows: 'RIGHT_LEFT' for those above the main one to the right, those
+            below it to the left, and so on.
+    """
+    low, high = _diagonal_range(k, align)
+    return _diag(tensor(diagonal), padding_value, low=low, high=high, rows=None if num_rows == -1 else static_int(num_rows),
+                 columns=None if num_cols == -1 else static_int(num_cols), align=align)
 
 
-@op(name="diag_part")
-def _diag_part(x, *, k):
-    return jnp.diagonal(x, offset=k, axis1=-2, axis2=-1)
+@op(name="diag_part", same_dtype=True)
+def _diag_part(x, padding, *, low, high, align):
+    (number, element, row, column), width = _band(*x.shape[-2:], low, high, align)
+    out = jnp.full((*x.shape[:-2], high - low + 1, width), padding, x.dtype)
+    out = out.at[..., number, element].set(x[..., row, column])
+    return out if low != high else out[..., 0, :]
 
 
 def diag_part(input, name="diag_part", k=0, padding_value=0, align="RIGHT_LEFT"):
-    """Return the k-th diagonal of matrices, in the last axis."""
-    return _diag_part(input, k=static_int(k))
+    """Return the k-th diagonal of matrices in the last axis, or several in the last two: see `diag`."""
+    low, high = _diagonal_range(k, align)
+    return _diag_part(tensor(input), padding_value, low=low, high=high, align=align)
 
 
 @op(name="set_diag")
-def _set_diag(x, diagonal, *, k):
-    n = diagonal.shape[-1]
-    i = jnp.arange(n)
-    return x.at[..., i + builtins.max(-k, 0), i + builtins.max(k, 0)].set(diagonal)
+def _set_diag(x, diagonal, *, low, high, align):
+    (number, element, row, column), _ = _band(*x.shape[-2:], low, high, align)
+    diagonal = diagonal if low != high else diagonal[..., None, :]
+    return x.at[..., row, column].set(diagonal[..., number, element])
 
 
 def set_diag(input, diagonal, name="set_diag", k=0, align="RIGHT_LEFT"):
-    """Return `input` with its k-th diagonal replaced."""
-    return _set_diag(*alike("set_diag", input, diagonal), k=static_int(k))
+    """Return `input` with its k-th diagonal replaced, or several: see `diag`."""
+    low, high = _diagonal_range(k, align)
+    return _set_diag(*alike("set_diag", input, diagonal), low=low, high=high, align=align)
 
 
 @op(name="tensor_diag")

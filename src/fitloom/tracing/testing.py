@@ -12,6 +12,7 @@ from fitloom import engine
 from fitloom.autodiff import GradientTape
 from fitloom.base import nest
 from fitloom.ops import reshape
+from fitloom.tracing.assertions import Assertions
 
 
 def is_gpu_available(cuda_only=False, min_cuda_compute_capability=None):
@@ -90,7 +91,7 @@ def _arrays(value):
     return nest.map_structure(lambda v: np.asarray(v) if engine.is_tensor(v) else v, value)
 
 
-class TestCase(unittest.TestCase):
+class TestCase(Assertions, unittest.TestCase):
     """unittest.TestCase with comparisons of tensors."""
 
     def evaluate(self, tensors):
