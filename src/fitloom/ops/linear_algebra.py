@@ -439,8 +439,8 @@ def diag(diagonal, name=None, k=0, num_rows=-1, num_cols=-1, padding_value=0, al
             below it to the left, and so on.
     """
     low, high = _diagonal_range(k, align)
-    return _diag(tensor(diagonal), padding_value, low=low, high=high, rows=None if num_rows == -1 else static_int(num_rows),
-                 columns=None if num_cols == -1 else static_int(num_cols), align=align)
+    rows, columns = (None if count == -1 else static_int(count) for count in (num_rows, num_cols))
+    return _diag(tensor(diagonal), padding_value, low=low, high=high, rows=rows, columns=columns, align=align)
 
 
 @op(name="diag_part", same_dtype=True)
