@@ -173,3 +173,45 @@ def test_an_unknown_argument_is_one_of_the_model():
 def test_a_missing_batch_axis_is_named(call):
     with pytest.raises(ValueError, match=r"Expected shape \(None, 4\).*shape \(4,\)\. The axis of the batch is missing"):
         call(regression())
+
+
+def _first(*stack):
+    model = tf.keras.Sequential([*stack, tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_indices_that_an_embedding_has_no_row_for():
+    layers = tf.keras.layers
+    model = _first(tf.keras.Input((3,)), layers.Embedding(5, 2), layers.Flatten())
+    with pytest.raises(ValueError, match=r"index 9 \(row 1\).*input_dim=5.*0\.\.4\. Make input_dim 10 or more"):
+        model.fit(np.array([[1, 2, 4], [1, 2, 9]]), np.ones(2), verbose=0)
+    with pytest.raises(ValueError, match="index -1 .*begin at 0"):
+        model.evaluate(np.array([[1, 2, -1]]), np.ones(1), verbose=0)
+    a, b = tf.keras.Input((1,), name="a"), tf.keras.Input((4,), name="b")
+    two = tf.keras.Model([a, b], layers.Dense(1)(layers.concatenate([layers.Flatten()(layers.Embedding(3, 2)(a)), b])))
+    two.compile("sgd", "mse")
+    two.fit({"a": np.array([[1], [2]]), "b": np.full((2, 4), 99.0)}, np.ones(2), verbose=0)
+    with pytest.raises(ValueError, match="input_dim=3"):
+        two.fit([np.array([[1], [3]]), np.ones((2, 4))], np.ones(2), verbose=0)
+
+
+def test_what_beginners_write():
+    x, y = np.ones((3, 2), "float32"), np.array([0, 1, 1])
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="class_weight expected a dict.*list.*dict\\(enumerate"):
+        model.fit(x, y, class_weight=[1.0, 2.0], verbose=0)
+    with pytest.raises(ValueError, match="label -1 .*Renumber the labels"):
+        model.fit(x, y - 1, verbose=0)
+    with pytest.raises(ValueError, match="timedelta64"):
+        model.fit(np.array(["2020-01-01"] * 3, "datetime64[D]"), y, verbose=0)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="has no loss to train with.*loss='mse'"):
+        model.fit(x, y, verbose=0)
+    with pytest.raises(TypeError, match="one list of layers"):
+        tf.keras.Sequential(tf.keras.layers.Dense(1), tf.keras.layers.Dense(1))
+    with pytest.warns(UserWarning, match="one unit and the activation softmax"):
+        tf.keras.layers.Dense(1, activation="softmax")
+    with pytest.raises(ValueError, match="np.unique"):
+        tf.keras.utils.to_categorical(["a", "b"])

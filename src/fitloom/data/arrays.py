@@ -25,6 +25,9 @@ def to_categorical(x, num_classes=None):
     if isinstance(x, engine.Tensor):
         return engine.convert_to_tensor(to_categorical(x.numpy(), num_classes), dtype=config.floatx())
     x = np.asarray(x.numpy() if hasattr(x, "numpy") else x)
+    if x.dtype.kind not in "iufb":
+        raise ValueError(f"to_categorical expected class numbers, but received {x.dtype.name} such as "
+                         f"{x.ravel()[0]!r:.40}. Number the classes first: np.unique(x, return_inverse=True)[1].")
     shape = x.shape[:-1] if x.ndim > 1 and x.shape[-1] == 1 else x.shape
     labels = x.astype(np.int64).ravel()
     if num_classes is None:

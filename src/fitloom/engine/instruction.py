@@ -71,9 +71,10 @@ class Op:
         first = avals[0].dtype
         for other in avals[1:]:
             if other.dtype != first:
+                to = first if first.kind in "fcV" or other.dtype.kind not in "fcV" else other.dtype    # V: bfloat16
                 raise InvalidArgumentError(
                     f"{self.name} expected tensors of one dtype, but received {first} and {other.dtype}. "
-                    f"Convert one of them: tf.cast(x, tf.{first}).")
+                    f"Convert one of them: tf.cast(x, tf.{to}).")
 
 
 class Instruction:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense, EinsumDense, Identity, Lambda and Masking."""
 import re
+import warnings
 
 from fitloom import activations, ops
 from fitloom.base import nest, registry, serialization
@@ -50,6 +51,9 @@ class Dense(EightBits):
         self._keep(locals())
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
+        if units == 1 and getattr(self.activation, "__name__", "") == "softmax":
+            warnings.warn(f"Dense '{self.name}' has one unit and the activation softmax, whose only value is 1: it "
+                          "learns nothing. Use activation='sigmoid', or one unit for each class.", stacklevel=2)
 
     def build(self, input_shape):
         """Make kernel and bias."""

@@ -225,7 +225,7 @@ class Layer(LayerCalls):
     def build(self, input_shape):
         """Make the layer's weights for inputs of this shape; override it in layers that have weights."""
         self._check_super_called()
-        if any(not layer.built for layer in self._layers):
+        if is_default(self.build) and any(not layer.built for layer in self._layers):
             warnings.warn(
                 f"`build()` was called on layer '{self.name}', however the layer does not have a `build()` method "
                 "implemented and it looks like it has unbuilt state. This will cause the layer to be marked as "

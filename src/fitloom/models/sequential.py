@@ -39,6 +39,9 @@ class Sequential(Model):
     """
 
     def __init__(self, layers=None, trainable=True, name=None):
+        if isinstance(trainable, Layer) or isinstance(layers, Layer):
+            raise TypeError("Sequential takes one list of layers, but received a layer. Write "
+                            "Sequential([layer1, layer2]).")
         super().__init__(trainable=trainable, name=name)
         self.__dict__["_stack"] = []
         if layers is not None and not isinstance(layers, (list, tuple)):

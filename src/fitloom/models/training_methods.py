@@ -93,7 +93,7 @@ class TrainingMethods(Layer):
             steps: batches to read; all by default.
             return_dict: return {name: number} instead of a list, or of the loss alone if there are no metrics.
         """
-        kwargs = _take_queue(x, kwargs, "evaluate", ("_use_cached_eval_dataset",))
+        kwargs = _take_queue(x, kwargs)
         return trainer.evaluate(self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
                                 steps=steps, callbacks=callbacks, return_dict=return_dict, **kwargs)
 
@@ -216,13 +216,12 @@ for _method in (TrainingMethods.compile, TrainingMethods.fit, TrainingMethods.ev
     _method.__qualname__ = "Model." + _method.__name__      # what Python's messages about arguments name
 
 
-def _take_queue(x, arguments, method, others=()):
+def _take_queue(x, arguments, method=None):
     """Hand Keras 2's arguments of the batch queue to a PyDataset, where they live today; return the rest."""
     queue = {key: arguments[key] for key in ("workers", "use_multiprocessing", "max_queue_size") if key in arguments}
     rest = {key: value for key, value in arguments.items() if key not in queue}
-    unknown = sorted(set(rest) - set(others))
-    if unknown:
-        raise TypeError(f"{method}() got an unexpected keyword argument {unknown[0]!r}.")
+    if rest and method:
+        raise TypeError(f"{method}() got an unexpected keyword argument {next(iter(rest))!r}.")
     if isinstance(x, trainer.PyDataset):
         for key, value in queue.items():
             setattr(x, key, value)

@@ -121,6 +121,9 @@ def weigh_classes(y, sample_weight, class_weight):
     Targets are class numbers of any shape, or one-hot on the last axis when that has more than one entry; a weight
     is given to every position that has a class, so targets of three and more axes work too.
     """
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"class_weight expected a dict from class number to weight, but received {class_weight!r:.80} "
+                         f"({type(class_weight).__name__}). Write dict(enumerate(weights)).")
     if y is None:
         raise ValueError("class_weight needs targets (y).")
     if nest.is_nested(y):
@@ -174,7 +177,7 @@ class ArraySource:
             validation.check_kind(label, array)
             if check:
                 validation.check_finite(label, array)
-        if class_weight:
+        if class_weight is not None and len(class_weight):
             sample_weight = weigh_classes(self.y, sample_weight, class_weight)
         self.arrays = pack_x_y_sample_weight(self.x, self.y, sample_weight)
         self.full_batch = min(int(batch_size or 32), self.rows)

@@ -31,6 +31,8 @@ def prepare(model, source, mode):
     y_pred = None
     if not model.built or not matched or (ours and y is not None and not getattr(source, "checked", False)):
         y_pred = _predictions(model, x, mode)
+        if source.in_memory:
+            validation.check_indices(model, source.x)
     if y_pred is not None and ours and mode != "predict" and y is not None:
         if compiled.compile_loss is not None and not compiled.compile_loss.built:
             compiled.compile_loss.build(_symbols(y), y_pred)

@@ -111,6 +111,10 @@ def compute_loss(model, x=None, y=None, y_pred=None, sample_weight=None, trainin
             parts.append(total)
     parts += [ops.reduce_sum(ops.cast(loss, "float32")) for loss in model.losses]
     if not parts:
+        if training and model.trainable_weights and model.optimizer is not None and compiled is not None \
+                and compiled.compile_loss is None:
+            raise ValueError(f"Model '{model.name}' has no loss to train with. Give compile() one, for example "
+                             "model.compile('adam', loss='mse'), or use add_loss() in a layer.")
         warnings.warn("The model does not have any loss to compute: give compile() a loss, or use add_loss().",
                       stacklevel=2)
         return ops.zeros(())

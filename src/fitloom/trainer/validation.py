@@ -110,9 +110,36 @@ def check_kind(label, array):
         sample = array.flat[0] if array.size else None
         raise ValueError(f"{label} has dtype object (the first entry is a {type(sample).__name__}: {sample!r:.60}). "
                          "Convert it to numbers first, e.g. np.asarray(x, dtype='float32').")
-    if kind in "USTM" or kind == "m":
+    if kind in "Mm":
+        raise ValueError(f"{label} has dtype {array.dtype}, but a compiled step takes numbers. Turn times into numbers "
+                         "first, for example days: (x - x.min()) / np.timedelta64(1, 'D').")
+    if kind in "UST":
         raise ValueError(f"{label} has dtype {array.dtype}, but a compiled step takes numbers. Turn it into numbers "
                          "first: StringLookup or TextVectorization applied to the data, or in a tf.data pipeline.")
+
+
+def check_indices(model, x):
+    """Raise for indices in memory that an Embedding right behind an Input has no row for."""
+    graph = getattr(model, "_graph", None)
+    if graph is None:
+        return
+    names = [inputs._keras_history.operation.name for inputs in graph.inputs]
+    arrays = dict(x) if isinstance(x, dict) else dict(zip(names, nest.flatten(x)))
+    for layer in graph.operations:
+        if type(layer).__name__ not in ("Embedding", "ReversibleEmbedding"):
+            continue
+        for node in layer._inbound_nodes:
+            start = node.input_tensors[0]._keras_history.operation if node.input_tensors else None
+            array = arrays.get(getattr(start, "name", None)) if type(start).__name__ == "InputLayer" else None
+            if not isinstance(array, np.ndarray) or not array.size or array.dtype.kind not in "iuf":
+                continue
+            low, high = array.min(), array.max()
+            if low <= -1 or high >= layer.input_dim:
+                bad = low if low <= -1 else high
+                raise ValueError(
+                    f"x contains the index {bad} (row {int(np.argwhere(array == bad)[0][0])}), but Embedding "
+                    f"'{layer.name}' has input_dim={layer.input_dim}, so indices must be 0..{layer.input_dim - 1}. "
+                    + ("Indices begin at 0." if low <= -1 else f"Make input_dim {int(high) + 1} or more."))
 
 
 def check_finite(label, array):
@@ -192,9 +219,10 @@ def _check_labels(y, units_shape, units, label, loss):
         if low < 0 or high >= units:
             bad = low if low < 0 else high
             row = int(np.argwhere(y == bad)[0][0])
+            wider = f"Make the last layer {int(high) + 1} units wide, or renumber" if low >= 0 else "Renumber"
             raise ValueError(
                 f"{label} contains the label {bad} (row {row}), but the model's output has {units} units, so labels "
-                f"must be 0..{units - 1}. Make the last layer {int(high) + 1} units wide, or renumber the labels.")
+                f"must be 0..{units - 1}. {wider} the labels.")
 
 
 def _batchless(shape):
