@@ -143,3 +143,74 @@ def test_gradient_of_an_integer_is_none():
 def test_target_made_outside_explains_itself():
     with pytest.raises(TypeError, match="target must be a tensor"), tf.GradientTape() as tape:
         tape.gradient(3.0, tf.Variable(1.0))
+
+
+def test_identity_is_a_value_of_its_own():
+    x = tf.constant(10.0)
+    same = tf.identity(x)
+    with tf.GradientTape() as tape:
+        tape.watch([x, same])
+        y = x * 2.0 + same * 3.0
+    assert [float(g) for g in tape.gradient(y, [x, same])] == [2.0, 3.0]
+
+
+def test_gradients_have_the_structure_of_the_sources_and_text_has_none():
+    x, text = tf.constant(3.0), tf.constant("a")
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, text])
+        y = x * x
+    assert isinstance(tape.gradient(y, (x,)), tuple) and isinstance(tape.gradient(y, [x]), list)
+    found = tape.gradient([y, text], [x, text])
+    assert float(found[0]) == 6.0 and found[1] is None
+    with pytest.raises(ValueError, match="Unknown value for unconnected_gradients: 'nonsense'"):
+        tape.gradient(y, x, unconnected_gradients="nonsense")
+
+
+def test_reset_forgets_the_variables_too():
+    v = tf.Variable(1.0)
+    with tf.GradientTape() as tape:
+        y = v * v
+        tape.reset()
+        assert tape.watched_variables() == ()
+        y = y + v * v
+        assert tape.watched_variables() == (v,)
+    assert float(tape.gradient(y, v)) == 2.0
+
+
+def test_second_derivatives_use_the_gradients_given():
+    @tf.custom_gradient
+    def f(x):
+        def first(upstream):
+            @tf.custom_gradient
+            def slope(_):
+                return -1.1, lambda more: -2.1 * more
+            return upstream * slope(x)
+        return x + 10.0, first
+
+    x = tf.constant(1.0)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = f(x) ** 4.0
+        slope = inner.gradient(y, x)
+    np.testing.assert_allclose(slope, 4 * 11.0 ** 3 * -1.1, rtol=1e-6)
+    np.testing.assert_allclose(outer.gradient(slope, x), 12 * 11.0 ** 2 * 1.21 + 4 * 11.0 ** 3 * -2.1, rtol=1e-6)
+
+
+def test_a_gradient_function_inside_tf_function_may_use_what_is_around_it():
+    weight = tf.Variable(2.0)
+
+    @tf.function
+    def call(x):
+        @tf.custom_gradient
+        def squared():
+            def gradient(upstream, variables=None):
+                return (), [tf.reduce_sum(upstream * x * x)]
+            return weight * x * x, gradient
+        return squared()
+
+    x = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        y = call(x)
+    assert float(tape.gradient(y, weight)) == 5.0

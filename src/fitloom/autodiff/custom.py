@@ -15,6 +15,17 @@ from fitloom.engine.recording import convert_to_tensor, op
 from fitloom.engine.tensor import Tensor
 
 
+class _Backward(InlineTrace):
+    """The trace of a gradient function, which may use tensors of the functions around the decorated one."""
+
+    __slots__ = ("known",)
+
+    def array_of(self, tensor):
+        """Return a tensor's array; for a captured one the input of the instruction."""
+        found = self.known.get(tensor)
+        return super().array_of(tensor) if found is None else found
+
+
 class _CustomGradient(Block):
     """One instruction whose backward pass calls the user's gradient function."""
 
@@ -24,7 +35,8 @@ class _CustomGradient(Block):
 
         def backward(arrays, cotangents):
             bindings = dict(zip(variables, arrays[count:]))
-            trace = InlineTrace(bindings, seed=arrays[-1] if seeded else None)
+            trace = _Backward(bindings, seed=arrays[-1] if seeded else None)
+            trace.known = dict(zip(layout.captures, arrays[count + len(variables):]))
             with trace:
                 inputs = [Tensor(a) for a in arrays[:count]]
                 result, gradient = self.user(*inputs, **keywords)
@@ -37,7 +49,8 @@ class _CustomGradient(Block):
                 arrays_out + [None] * (len(arrays) - len(arrays_out)), arrays))
 
         wrapped = jax.custom_vjp(lambda *arrays: fn(*arrays))
-        wrapped.defvjp(lambda *arrays: (fn(*arrays), arrays), backward)
+        # `wrapped` and not `fn`: the derivative of what a second derivative differentiates is the user's, too.
+        wrapped.defvjp(lambda *arrays: (wrapped(*arrays), arrays), backward)
         return lambda *arrays: wrapped(*arrays)
 
     def _call_gradient(self, gradient, upstream, variables, inputs):
@@ -57,6 +70,10 @@ class _CustomGradient(Block):
             raise ValueError(f"The gradient function of '{self.name}' returned {len(found)} gradients for "
                              f"{len(inputs)} inputs.")
         return found
+
+
+def _as_tensor(value):
+    return convert_to_tensor(value) if isinstance(value, (int, float, complex, np.ndarray, np.generic)) else value
 
 
 def _as_list(value):
@@ -92,7 +109,9 @@ def custom_gradient(f=None):
         block = blocks.get(key)
         if block is None:
             user = functools.partial(f, **kwargs) if kwargs else f
-            block = _CustomGradient(lambda *tensors: user(*tensors)[0], getattr(f, "__name__", "custom_gradient"))
+            # A result that is a plain number has the user's gradient, too.
+            block = _CustomGradient(lambda *tensors: nest.map_structure(_as_tensor, user(*tensors)[0]),
+                                    getattr(f, "__name__", "custom_gradient"))
             block.user = user
             blocks[key] = block
         return block([convert_to_tensor(a) for a in args])

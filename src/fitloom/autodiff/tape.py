@@ -46,12 +46,12 @@ class GradientTape:
     """
 
     __slots__ = ("trace", "persistent", "consumed", "segments", "start", "recording", "watched", "automatic",
-                 "__weakref__")
+                 "floor", "__weakref__")
 
     def __init__(self, persistent=False, watch_accessed_variables=True):
         self.persistent, self.automatic = bool(persistent), bool(watch_accessed_variables)
         self.consumed, self.trace = False, None
-        self.segments, self.watched, self.recording, self.start = [], [], False, 0
+        self.segments, self.watched, self.recording, self.start, self.floor = [], [], False, 0, 0
 
     # -- recording
 
@@ -64,7 +64,7 @@ class GradientTape:
                 trace = self._begin(trace)
             if self.trace is not trace:
                 if self.trace is not None:
-                    self.segments, self.watched = [], []
+                    self.segments, self.watched, self.floor = [], [], 0
                 trace.tapes.append(weakref.ref(self))
             self.trace, self.start, self.recording, self.consumed = trace, trace.n, True, False
             trace.nested += 1
@@ -118,7 +118,7 @@ class GradientTape:
         """Forget what was recorded and watched so far."""
         self.segments, self.watched = [], []
         if self.trace is not None:
-            self.start = self.trace.n
+            self.start = self.floor = self.trace.n
 
     def watch(self, tensor):
         """Make the tape treat `tensor` (or a structure of tensors) as a source."""
@@ -128,6 +128,8 @@ class GradientTape:
                                  f"{type(each).__name__}. Use tf.convert_to_tensor first.")
             if self.trace is None or not self.recording:
                 raise RuntimeError("GradientTape.watch needs a recording tape: call it inside the `with` block.")
+            if each.aval.dtype.hasobject:
+                continue                                     # text has no gradient
             with LOCK:
                 self.watched.append(each)
                 self.trace.slot(each)
@@ -142,7 +144,7 @@ class GradientTape:
                 found += [v for v in self.trace.slots if v.trainable]
             else:
                 self.trace.where(None)
-                used = {k for _, slots, _ in self.trace.entries() for k in slots}
+                used = {k for _, slots, start in self.trace.entries() if start >= self.floor for k in slots}
                 for store in self.trace.opened:
                     found += [v for v in store.members if v.trainable and used & set(self.trace.versions(v))]
         return tuple(sorted(dict.fromkeys(found), key=lambda v: v.number))
@@ -239,12 +241,13 @@ class GradientTape:
             n += 1
         trace.n = n
         trace.outs += results
-        return results
+        return results if sources.__class__ is list else tuple(results)
 
     def _gradient_anew(self, trace, target, sources, output_gradients, unconnected_gradients, jacobian, plain):
         unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
         if unconnected not in ("none", "zero"):
-            raise ValueError(f"unconnected_gradients must be 'none' or 'zero', but received '{unconnected_gradients}'.")
+            raise ValueError(f"Unknown value for unconnected_gradients: '{unconnected_gradients}'. Use 'none' or "
+                             "'zero'.")
         flat = list(sources) if plain else nest.flatten(sources)
         for each in flat:
             if not isinstance(each, Tensor) and not getattr(each, "is_variable", False):
@@ -254,6 +257,9 @@ class GradientTape:
         for each in targets:
             if not isinstance(each, Tensor) and not getattr(each, "is_variable", False):
                 raise TypeError(f"gradient's target must be a tensor, but received {type(each).__name__}.")
+        if any(each.aval.dtype.hasobject for each in (*flat, *targets)):
+            return self._gradient_beside_text(trace, targets, flat, sources, output_gradients, unconnected_gradients,
+                                              jacobian)
         cotangents = [None] * len(targets) if output_gradients is None else nest.flatten(output_gradients)
         if len(cotangents) != len(targets):
             raise ValueError(f"{len(targets)} targets need as many output_gradients, but received {len(cotangents)}.")
@@ -299,7 +305,22 @@ class GradientTape:
                        if unconnected == "zero" else None for c, v in zip(connected, flat)]
         if not trace.inline and trace is not CONTEXT.trace:  # a tape whose trace was put aside
             trace.flush()
-        return list(results) if plain else nest.pack_sequence_as(sources, results)
+        return (tuple if sources.__class__ is tuple else list)(results) if plain \
+            else nest.pack_sequence_as(sources, results)
+
+    def _gradient_beside_text(self, trace, targets, flat, sources, output_gradients, unconnected, jacobian):
+        """Differentiate what is no text; text depends on nothing and nothing depends on it."""
+        text = [each.aval.dtype.hasobject for each in targets]
+        given = nest.flatten(output_gradients) if output_gradients is not None else [None] * len(targets)
+        numbers = [each for each, skipped in zip(targets, text) if not skipped]
+        wanted = [each for each in flat if not each.aval.dtype.hasobject]
+        found = [None] * len(wanted)
+        if numbers and wanted:
+            upstream = [each for each, skipped in zip(given, text) if not skipped]
+            found = self._gradient_anew(trace, numbers, wanted, upstream if output_gradients is not None else None,
+                                        unconnected, jacobian, True)
+        rest = iter(found)
+        return nest.pack_sequence_as(sources, [None if each.aval.dtype.hasobject else next(rest) for each in flat])
 
     @staticmethod
     def _zero_shape(source, targets, jacobian):

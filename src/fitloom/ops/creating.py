@@ -229,8 +229,6 @@ def identity(input, name=None):
     """Return a tensor with the same value (for a variable, the value it has now)."""
     from fitloom.ops.calling import is_string
 
-    if isinstance(input, engine.Tensor):
-        return input
     if is_string(input):
         return tensor(input)
     return _identity(input)
