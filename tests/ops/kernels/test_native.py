@@ -205,6 +205,30 @@ def test_recurrent_layers_of_random_shapes(rng):
 
 
 @needs_native
+def test_lstm_gradients_of_random_shapes(rng):
+    cases = []
+    for number in range(8):
+        batch, time, features, units = (int(rng.integers(1, n)) for n in (40, 12, 30, 70))
+        states = [rng.normal(size=(batch, units)) for _ in range(2)]
+        kernels = [rng.normal(size=(n, 4 * units)) for n in (features, units)]
+        mask = rng.random((batch, time) if number % 2 else (0,)) > 0.4
+        hidden, cells, dhidden = (rng.normal(size=(batch, time, units)) for _ in range(3))
+        gates = rng.random((batch, time, 4 * units))
+        x, dlast_c = rng.normal(size=(batch, time, features)), rng.normal(size=(batch, units))
+        arrays = (x, *states, *kernels, mask, hidden, cells, gates, dhidden, dlast_c)
+        cases.append([jnp.asarray(a, bool if a is mask else "float32") for a in arrays])
+
+    def run(cases):
+        native = [recurrent._lstm_gradients(*case) for case in cases]
+        return native, [recurrent._lstm_gradients_reference(*case) for case in cases]
+
+    for case, actual, expected in zip(cases, *jax.jit(run)(cases)):
+        for a, e in zip(actual, expected, strict=True):
+            scale = np.abs(e).max(initial=1e-3)
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=str(case[0].shape))
+
+
+@needs_native
 def test_dense_gradients_of_random_shapes(rng):
     shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(80)]
     pairs = [(rng.normal(size=(n, i)), rng.normal(size=(n, o))) for n, i, o in shapes]

@@ -310,10 +310,9 @@ def _lstm_states_reference(x, h0, c0, kernel, recurrent_kernel, bias, mask):
 
 
 def _lstm_states_native(x, h0, c0, kernel, recurrent_kernel, bias, mask):
-    projected = x @ kernel + bias
     states = jax.ShapeDtypeStruct((*x.shape[:2], h0.shape[1]), x.dtype)
-    results = (states, states, *_like(projected))
-    return library.call("lstm_forward", results, projected, recurrent_kernel, h0, c0, mask)
+    results = (states, states, jax.ShapeDtypeStruct((*x.shape[:2], kernel.shape[1]), x.dtype))
+    return library.call("lstm", results, x, kernel, recurrent_kernel, bias, h0, c0, mask)
 
 
 def _lstm_gradients_reference(
@@ -365,9 +364,10 @@ def _lstm_gradients_reference(
 def _lstm_gradients_native(x, h0, c0, kernel, recurrent_kernel, mask, hidden, cells, gates, dhidden, dlast_c):
     operands = (recurrent_kernel, gates, cells, c0, dhidden, dlast_c, mask)
     da, dh0, dc0 = library.call("lstm_backward", _like(gates, h0, c0), *operands)
-    dkernel, dbias = _input_gradient_native(x, kernel, da)
-    drecurrent, _ = _recurrent_gradient_native(h0, hidden, recurrent_kernel, da)
-    return da @ kernel.T, dh0, dc0, dkernel, drecurrent, dbias
+    row = jax.ShapeDtypeStruct(da.shape[-1:], da.dtype)
+    results = (*_like(kernel, recurrent_kernel), row)
+    weights = library.call("recurrent_gradients", results, x, h0, hidden, da)
+    return da @ kernel.T, dh0, dc0, *weights
 
 
 def _input_gradient_native(x, kernel, da):
@@ -378,8 +378,13 @@ def _input_gradient_native(x, kernel, da):
 
 
 def _recurrent_gradient_native(h0, hidden, recurrent_kernel, da):
-    results = (*_like(recurrent_kernel), jax.ShapeDtypeStruct(da.shape[-1:], da.dtype))
-    return library.call("recurrent_gradient", results, h0, hidden, da)
+    nothing = jnp.zeros((*da.shape[:2], 0), da.dtype)
+    results = (
+        jax.ShapeDtypeStruct((0, da.shape[-1]), da.dtype),
+        *_like(recurrent_kernel),
+        jax.ShapeDtypeStruct(da.shape[-1:], da.dtype),
+    )
+    return library.call("recurrent_gradients", results, nothing, h0, hidden, da)[1:]
 
 
 _lstm_states = Accelerated("lstm_states", _lstm_states_reference, _lstm_states_native)

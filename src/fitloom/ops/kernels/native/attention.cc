@@ -5,7 +5,6 @@
 // of queries meets all keys at once; its scores stay in the second-level cache and are never written to memory.
 // The gradient computes them again from two numbers a row, the largest product and 1 / the sum of exponentials.
 #include <cstring>
-#include <vector>
 
 #include "runtime.h"
 
@@ -67,43 +66,14 @@ Shapes shapes(const Floats& q, const Floats& k, const Floats& v, const Bools& ma
 
 int64_t padded(int64_t n) { return (n + loops()->lanes - 1) / loops()->lanes * loops()->lanes; }
 
-// A matrix of `rows` x `columns` packed for `Product::b`.
-void pack_all(const float* matrix, ptrdiff_t row_stride, ptrdiff_t column_stride, int64_t rows, int64_t columns,
-              float* out) {
-  for (int64_t column = 0; column < columns; column += panel_columns()) {
-    const int64_t width = std::min(columns - column, panel_columns());
-    loops()->pack(matrix + column * column_stride, row_stride, column_stride, rows, width, out);
-    out += packed_floats(rows, width);
-  }
-}
-
 // c = a b for rows at constant distances.
 struct Multiplier {
   std::vector<ptrdiff_t> a_offset, c_offset;
 
-  Multiplier(int64_t rows, ptrdiff_t a_stride, ptrdiff_t c_stride) {
-    for (int64_t i = 0; i < rows; i++) {
-      a_offset.push_back(i * a_stride);
-      c_offset.push_back(i * c_stride);
-    }
-  }
-  void operator()(const float* a, int64_t rows, int64_t depth, const float* b, int64_t columns, float* c,
-                  bool accumulate) const {
-    const ptrdiff_t zero = 0;
-    Product product;
-    product.a = a;
-    product.a_offset = a_offset.data();
-    product.rows = rows;
-    product.segment = &zero;
-    product.segments = 1;
-    product.length = depth;
-    product.b = b;
-    product.columns = columns;
-    product.c = c;
-    product.c_offset = c_offset.data();
-    product.accumulate = accumulate;
-    product.narrow = false;
-    loops()->multiply(product);
+  Multiplier(int64_t rows, ptrdiff_t a_stride, ptrdiff_t c_stride)
+      : a_offset(multiples(rows, a_stride)), c_offset(multiples(rows, c_stride)) {}
+  void operator()(const float* a, int64_t rows, int64_t depth, const float* b, int64_t columns, float* c) const {
+    multiply_rows(a, a_offset.data(), rows, depth, b, columns, c, c_offset.data(), false);
   }
 };
 
@@ -162,44 +132,23 @@ ffi::Error attention(ffi::ThreadPool pool, Floats q, Floats k, Floats v, Bools m
       float* packed_k = scratch.get() + worker * floats;
       float* packed_v = packed_k + aligned_floats(k_floats);
       float* scores = packed_v + aligned_floats(v_floats);
-      pack_all(k.typed_data() + s.key_at(b, key_head), 1, s.key_heads * s.size, s.size, s.keys, packed_k);
+      pack_matrix(k.typed_data() + s.key_at(b, key_head), 1, s.key_heads * s.size, s.size, s.keys, packed_k);
       loops()->scale(k_floats, scale, packed_k);
-      pack_all(v.typed_data() + s.value_at(b, key_head), s.key_heads * s.value_size, 1, s.keys, s.value_size, packed_v);
+      pack_matrix(v.typed_data() + s.value_at(b, key_head), s.key_heads * s.value_size, 1, s.keys, s.value_size, packed_v);
       for (int64_t head = key_head * s.group(); head < (key_head + 1) * s.group(); head++)
         for (int64_t first = 0; first < s.queries; first += block) {
           const int64_t rows = std::min(block, s.queries - first);
-          product(q.typed_data() + s.query_at(b, first, head), rows, s.size, packed_k, s.keys, scores, false);
+          product(q.typed_data() + s.query_at(b, first, head), rows, s.size, packed_k, s.keys, scores);
           hide(s, b, head, first, rows, row_floats, scores);
           float* row_stats = stats->typed_data() + s.stats_at(b, head, first);
           for (int64_t i = 0; i < rows; i++) loops()->softmax(row_floats, scores + i * row_floats, row_stats + 2 * i);
           float* result = y->typed_data() + s.result_at(b, first, head);
-          values(scores, rows, s.keys, packed_v, s.value_size, result, false);
+          values(scores, rows, s.keys, packed_v, s.value_size, result);
           for (int64_t i = 0; i < rows; i++)
             loops()->scale(s.value_size, row_stats[2 * i + 1], result + i * s.heads * s.value_size);
         }
     });
   });
-}
-
-// c += a^T d for rows at constant distances.
-void add_outer(const float* a, const ptrdiff_t* a_offset, int64_t rows, int64_t length, const float* d,
-               ptrdiff_t d_stride, int64_t columns, float* c, ptrdiff_t c_stride, float* scratch) {
-  const ptrdiff_t zero = 0;
-  Outer outer;
-  outer.a = a;
-  outer.a_offset = a_offset;
-  outer.rows = rows;
-  outer.segment = &zero;
-  outer.segments = 1;
-  outer.length = length;
-  outer.d = d;
-  outer.d_stride = d_stride;
-  outer.columns = columns;
-  outer.c = c;
-  outer.c_stride = c_stride;
-  outer.column_sum = nullptr;
-  outer.scratch = scratch;
-  loops()->outer(outer);
 }
 
 ffi::Error attention_gradient(ffi::ThreadPool pool, Floats q, Floats k, Floats v, Bools mask, Floats stats,
@@ -235,10 +184,10 @@ ffi::Error attention_gradient(ffi::ThreadPool pool, Floats q, Floats k, Floats v
       float* dp = p + block_floats;
       float* outer_scratch = dp + block_floats;
       const float* keys = k.typed_data() + s.key_at(b, key_head);
-      pack_all(keys, 1, k_stride, s.size, s.keys, packed_kt);
+      pack_matrix(keys, 1, k_stride, s.size, s.keys, packed_kt);
       loops()->scale(packed_floats(s.size, s.keys), scale, packed_kt);
-      pack_all(v.typed_data() + s.value_at(b, key_head), 1, v_stride, s.value_size, s.keys, packed_vt);
-      pack_all(keys, k_stride, 1, s.keys, s.size, packed_k);
+      pack_matrix(v.typed_data() + s.value_at(b, key_head), 1, v_stride, s.value_size, s.keys, packed_vt);
+      pack_matrix(keys, k_stride, 1, s.keys, s.size, packed_k);
       float* key_sums = dk->typed_data() + s.key_at(b, key_head);
       float* value_sums = dv->typed_data() + s.value_at(b, key_head);
       for (int64_t j = 0; j < s.keys; j++) {
@@ -251,21 +200,21 @@ ffi::Error attention_gradient(ffi::ThreadPool pool, Floats q, Floats k, Floats v
           const float* queries = q.typed_data() + s.query_at(b, first, head);
           const float* gradient = dy.typed_data() + s.result_at(b, first, head);
           const float* row_stats = stats.typed_data() + s.stats_at(b, head, first);
-          product(queries, rows, s.size, packed_kt, s.keys, p, false);
+          product(queries, rows, s.size, packed_kt, s.keys, p);
           hide(s, b, head, first, rows, row_floats, p);
-          back(gradient, rows, s.value_size, packed_vt, s.keys, dp, false);
+          back(gradient, rows, s.value_size, packed_vt, s.keys, dp);
           for (int64_t i = 0; i < rows; i++) {
             loops()->softmax_again(row_floats, p + i * row_floats, row_stats + 2 * i);
             for (int64_t j = s.keys; j < row_floats; j++) dp[i * row_floats + j] = 0;
           }
           add_outer(p, to_queries.a_offset.data(), rows, s.keys, gradient, y_stride, s.value_size, value_sums,
-                    v_stride, outer_scratch);
+                    v_stride, nullptr, outer_scratch);
           for (int64_t i = 0; i < rows; i++)
             loops()->softmax_gradient(row_floats, scale, p + i * row_floats, dp + i * row_floats);
           if (s.mask || s.causal) forget_hidden(s, b, head, first, rows, row_floats, dp);
-          to_queries(dp, rows, s.keys, packed_k, s.size, dq->typed_data() + s.query_at(b, first, head), false);
+          to_queries(dp, rows, s.keys, packed_k, s.size, dq->typed_data() + s.query_at(b, first, head));
           add_outer(dp, to_queries.a_offset.data(), rows, s.keys, queries, q_stride, s.size, key_sums, k_stride,
-                    outer_scratch);
+                    nullptr, outer_scratch);
         }
     });
   });

@@ -105,25 +105,50 @@ void pack(const float* source, ptrdiff_t row_stride, ptrdiff_t column_stride, in
 
 // ---- c = a b ----
 
-// ROWS rows of one panel of VECTORS vectors, of which the last has `tail` columns.
+// A tile of which the last vector has only `tail` columns is computed in a copy: the tiles themselves know whole
+// vectors only, and keep their sums in registers from the first instruction to the last.
 template <int ROWS, int VECTORS>
-INLINE void product_tile(const Product& t, const ptrdiff_t* a_offset, const ptrdiff_t* c_offset,
-                         const float* b, int64_t column, int64_t tail) {
-  Vector sum[ROWS][VECTORS], start[VECTORS];
-  for (int j = 0; j < VECTORS; j++) {
-    const float* bias = t.bias + column + j * kLanes;
-    start[j] = !t.bias ? Vector{} : j == VECTORS - 1 && tail < kLanes ? load_first(bias, tail) : load(bias);
+struct Partial {
+  static constexpr int kWidth = VECTORS * kLanes;
+  float memory[ROWS * kWidth];
+  ptrdiff_t offset[ROWS];
+
+  Partial() {
+    for (int i = 0; i < ROWS; i++) offset[i] = i * kWidth;
   }
-  for (int i = 0; i < ROWS; i++) {
-    const float* c = t.c + c_offset[i] + column;
+  // `at(i)` is where row i of the real tile begins.
+  template <class At>
+  void read(int64_t rows, int64_t columns, const At& at) {
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < columns; j++) memory[i * kWidth + j] = at(i)[j];
+  }
+  template <class At>
+  void write(int64_t rows, int64_t columns, const At& at) const {
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < columns; j++) at(i)[j] = memory[i * kWidth + j];
+  }
+};
+
+// ROWS rows of one panel of VECTORS vectors; row i of c begins at c + c_offset[i].
+// Sums begin with zero, with `bias`, or (accumulate) with what c holds.
+struct Begin {
+  bool accumulate;
+  const float* bias;  // or nullptr
+};
+
+template <int ROWS, int VECTORS>
+INLINE void product_tile(const Product& t, const ptrdiff_t* a_offset, float* c, const ptrdiff_t* c_offset,
+                         const float* b, Begin begin) {
+  Vector sum[ROWS][VECTORS];
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECTORS; j++) sum[i][j] = Vector{};
+  if (begin.accumulate) {
+    for (int i = 0; i < ROWS; i++)
+      for (int j = 0; j < VECTORS; j++) sum[i][j] = load(c + c_offset[i] + j * kLanes);
+  } else if (begin.bias) {
     for (int j = 0; j < VECTORS; j++) {
-      if (!t.accumulate) {
-        sum[i][j] = start[j];
-      } else if (j == VECTORS - 1 && tail < kLanes) {
-        sum[i][j] = load_first(c + j * kLanes, tail);
-      } else {
-        sum[i][j] = load(c + j * kLanes);
-      }
+      const Vector first = load(begin.bias + j * kLanes);
+      for (int i = 0; i < ROWS; i++) sum[i][j] = first;
     }
   }
   const auto step = [&](const float* const* a, int64_t k) __attribute__((always_inline)) {
@@ -146,40 +171,59 @@ INLINE void product_tile(const Product& t, const ptrdiff_t* a_offset, const ptrd
       for (int64_t k = 0; k < t.length; k++) step(a, k);
     }
   }
-  for (int i = 0; i < ROWS; i++) {
-    float* c = t.c + c_offset[i] + column;
-    for (int j = 0; j < VECTORS; j++) {
-      if (t.relu) sum[i][j] = positive(sum[i][j]);
-      if (j == VECTORS - 1 && tail < kLanes) {
-        store_first(c + j * kLanes, sum[i][j], tail);
-      } else {
-        store(c + j * kLanes, sum[i][j]);
-      }
-    }
-  }
+  if (t.relu)
+    for (int i = 0; i < ROWS; i++)
+      for (int j = 0; j < VECTORS; j++) sum[i][j] = positive(sum[i][j]);
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECTORS; j++) store(c + c_offset[i] + j * kLanes, sum[i][j]);
 }
 
 template <int ROWS, int VECTORS>
-void product_rows(int64_t rows, const Product& t, const ptrdiff_t* a_offset,
-                  const ptrdiff_t* c_offset, const float* b, int64_t column, int64_t tail) {
+void product_rows(int64_t rows, const Product& t, const ptrdiff_t* a_offset, float* c, const ptrdiff_t* c_offset,
+                  const float* b, Begin begin) {
   if (rows == ROWS) {
-    product_tile<ROWS, VECTORS>(t, a_offset, c_offset, b, column, tail);
+    product_tile<ROWS, VECTORS>(t, a_offset, c, c_offset, b, begin);
   } else if constexpr (ROWS > 1) {
-    product_rows<ROWS - 1, VECTORS>(rows, t, a_offset, c_offset, b, column, tail);
+    product_rows<ROWS - 1, VECTORS>(rows, t, a_offset, c, c_offset, b, begin);
+  }
+}
+
+// Calls body(first, n) for tiles of at most `most` of `length` rows, split evenly: a last tile of one row would wait
+// for its own sums.
+template <class Body>
+INLINE void each_tile(int64_t length, int64_t most, const Body& body) {
+  const int64_t tiles = (length + most - 1) / most;
+  int64_t k = 0;
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    const int64_t n = length / tiles + (tile < length % tiles);
+    body(k, n);
+    k += n;
   }
 }
 
 template <int VECTORS>
-void product_panel(const Product& t, const float* b, int64_t column, int64_t tail) {
-  // Split the rows evenly: a last tile of one row would wait for its own sums.
+void product_panel(const Product& t, const float* b, int64_t column, int64_t columns) {
   constexpr int most = most_rows(VECTORS);
-  const int64_t tiles = (t.rows + most - 1) / most;
-  int64_t m = 0;
-  for (int64_t tile = 0; tile < tiles; tile++) {
-    const int64_t rows = t.rows / tiles + (tile < t.rows % tiles);
-    product_rows<most, VECTORS>(rows, t, t.a_offset + m, t.c_offset + m, b, column, tail);
-    m += rows;
+  float* c = t.c + column;
+  const Begin begin = {t.accumulate, t.bias ? t.bias + column : nullptr};
+  if (columns == VECTORS * kLanes) {
+    each_tile(t.rows, most, [&](int64_t m, int64_t rows) {
+      product_rows<most, VECTORS>(rows, t, t.a_offset + m, c, t.c_offset + m, b, begin);
+    });
+    return;
   }
+  Partial<most, VECTORS> copy;
+  const bool fill = t.accumulate || t.bias;
+  each_tile(t.rows, most, [&](int64_t m, int64_t rows) {
+    const auto at = [&](int64_t i) { return c + t.c_offset[m + i]; };
+    if (t.accumulate) {
+      copy.read(rows, columns, at);
+    } else if (fill) {
+      copy.read(rows, columns, [&](int64_t) { return begin.bias; });
+    }
+    product_rows<most, VECTORS>(rows, t, t.a_offset + m, copy.memory, copy.offset, b, Begin{fill, nullptr});
+    copy.write(rows, columns, at);
+  });
 }
 
 // Sums of all lanes, and of a product with few columns: see `Product::narrow`.
@@ -239,13 +283,12 @@ void multiply(const Product& t) {
   for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
     const int64_t columns = least(t.columns - column, kPanel * kLanes);
     const int64_t vectors = (columns + kLanes - 1) / kLanes;
-    const int64_t tail = columns - (vectors - 1) * kLanes;
     switch (vectors) {
-      case 1: product_panel<1>(t, b, column, tail); break;
-      case 2: product_panel<2>(t, b, column, tail); break;
+      case 1: product_panel<1>(t, b, column, columns); break;
+      case 2: product_panel<2>(t, b, column, columns); break;
 #if FITLOOM_REGISTERS >= 32
-      case 3: product_panel<3>(t, b, column, tail); break;
-      case 4: product_panel<4>(t, b, column, tail); break;
+      case 3: product_panel<3>(t, b, column, columns); break;
+      case 4: product_panel<4>(t, b, column, columns); break;
 #endif
     }
     b += t.segments * t.length * vectors * kLanes;
@@ -254,58 +297,97 @@ void multiply(const Product& t) {
 
 // ---- c += a^T d ----
 
-// a[p] + first is where ROWS neighbouring elements of row p begin.
-template <int ROWS, int VECTORS>
-INLINE void outer_tile(int64_t rows, const float* a, const ptrdiff_t* a_offset, const float* d,
-                       float* c, ptrdiff_t c_stride, int64_t tail) {
+// A panel of d, packed row by row by `pack`, or by the first tile that meets it while `source` is given.
+struct Panel {
+  float* packed;
+  const float* source;  // or nullptr
+  ptrdiff_t stride;
+};
+
+// Row p of a begins at a_offset[p], or at p * ROWS if there are no offsets.
+template <int ROWS, int VECTORS, bool PACKING>
+INLINE void outer_tile(int64_t rows, const float* a, const ptrdiff_t* a_offset, const Panel& panel, float* c,
+                       ptrdiff_t c_stride) {
   Vector sum[ROWS][VECTORS];
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECTORS; j++) {
-      const float* from = c + i * c_stride + j * kLanes;
-      sum[i][j] = j == VECTORS - 1 && tail < kLanes ? load_first(from, tail) : load(from);
-    }
-  for (int64_t p = 0; p < rows; p++) {
-    const float* ap = a + a_offset[p];
+    for (int j = 0; j < VECTORS; j++) sum[i][j] = load(c + i * c_stride + j * kLanes);
+  float* d = panel.packed;
+  const float* source = panel.source;
+  const ptrdiff_t stride = panel.stride;
+  const auto add = [&](const float* ap) __attribute__((always_inline)) {
     Vector dp[VECTORS];
-    for (int j = 0; j < VECTORS; j++) dp[j] = load(d + j * kLanes);
+    for (int j = 0; j < VECTORS; j++) dp[j] = load((PACKING ? source : d) + j * kLanes);
+    if (PACKING) {
+      for (int j = 0; j < VECTORS; j++) store(d + j * kLanes, dp[j]);
+      source += stride;
+    }
     d += VECTORS * kLanes;
     for (int i = 0; i < ROWS; i++) {
       const Vector api = splat(ap[i]);
       for (int j = 0; j < VECTORS; j++) sum[i][j] += api * dp[j];
     }
+  };
+  if (a_offset) {
+    for (int64_t p = 0; p < rows; p++) add(a + a_offset[p]);
+  } else {
+    for (int64_t p = 0; p < rows; p++, a += ROWS) add(a);
   }
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECTORS; j++) {
-      float* to = c + i * c_stride + j * kLanes;
-      if (j == VECTORS - 1 && tail < kLanes) {
-        store_first(to, sum[i][j], tail);
-      } else {
-        store(to, sum[i][j]);
-      }
-    }
+    for (int j = 0; j < VECTORS; j++) store(c + i * c_stride + j * kLanes, sum[i][j]);
 }
 
-template <int ROWS, int VECTORS>
-void outer_rows(int64_t n, int64_t rows, const float* a, const ptrdiff_t* a_offset, const float* d,
-                float* c, ptrdiff_t c_stride, int64_t tail) {
+template <int ROWS, int VECTORS, bool PACKING>
+void outer_rows(int64_t n, int64_t rows, const float* a, const ptrdiff_t* a_offset, const Panel& panel, float* c,
+                ptrdiff_t c_stride) {
   if (n == ROWS) {
-    outer_tile<ROWS, VECTORS>(rows, a, a_offset, d, c, c_stride, tail);
+    outer_tile<ROWS, VECTORS, PACKING>(rows, a, a_offset, panel, c, c_stride);
   } else if constexpr (ROWS > 1) {
-    outer_rows<ROWS - 1, VECTORS>(n, rows, a, a_offset, d, c, c_stride, tail);
+    outer_rows<ROWS - 1, VECTORS, PACKING>(n, rows, a, a_offset, panel, c, c_stride);
   }
 }
 
+// Without offsets a is what `tiles_of` wrote.
 template <int VECTORS>
-void outer_panel(int64_t length, int64_t rows, const float* a, const ptrdiff_t* a_offset,
-                 const float* d, float* c, ptrdiff_t c_stride, int64_t tail) {
+void outer_panel(int64_t columns, int64_t length, int64_t rows, const float* a, const ptrdiff_t* a_offset,
+                 Panel panel, float* c, ptrdiff_t c_stride) {
   constexpr int most = most_rows(VECTORS);
-  const int64_t tiles = (length + most - 1) / most;
-  int64_t k = 0;
-  for (int64_t tile = 0; tile < tiles; tile++) {
-    const int64_t n = length / tiles + (tile < length % tiles);
-    outer_rows<most, VECTORS>(n, rows, a + k, a_offset, d, c + k * c_stride, c_stride, tail);
-    k += n;
+  const auto from = [&](int64_t k) { return a + (a_offset ? k : k * rows); };
+  if (columns == VECTORS * kLanes) {
+    each_tile(length, most, [&](int64_t k, int64_t n) {
+      if (VECTORS == kPanel && panel.source) {
+        outer_rows<most, VECTORS, true>(n, rows, from(k), a_offset, panel, c + k * c_stride, c_stride);
+        panel.source = nullptr;
+      } else {
+        outer_rows<most, VECTORS, false>(n, rows, from(k), a_offset, panel, c + k * c_stride, c_stride);
+      }
+    });
+    return;
   }
+  Partial<most, VECTORS> copy;
+  each_tile(length, most, [&](int64_t k, int64_t n) {
+    const auto at = [&](int64_t i) { return c + (k + i) * c_stride; };
+    copy.read(n, columns, at);
+    outer_rows<most, VECTORS, false>(n, rows, from(k), a_offset, panel, copy.memory, copy.kWidth);
+    copy.write(n, columns, at);
+  });
+}
+
+// Elements of a row of a that are copied tile by tile, because rows of a matrix lie so far apart that those of one
+// tile drive each other out of the first-level cache.
+constexpr int64_t kTiled = 80 * most_rows(kPanel);
+
+// Writes the tiles of full panels, each with its rows one after another; `readable` elements of each row may be read.
+void tiles_of(int64_t length, int64_t readable, int64_t rows, const float* a, const ptrdiff_t* a_offset, float* out) {
+  each_tile(length, most_rows(kPanel), [&](int64_t k, int64_t n) {
+    if (k + round_up(n) <= readable) {
+      // Whole vectors: what one writes too much is overwritten by the next.
+      for (int64_t p = 0; p < rows; p++, out += n)
+        for (int64_t j = 0; j < n; j += kLanes) store(out + j, load(a + a_offset[p] + k + j));
+    } else {
+      for (int64_t p = 0; p < rows; p++, out += n)
+        for (int64_t j = 0; j < n; j++) out[j] = a[a_offset[p] + k + j];
+    }
+  });
 }
 
 // As `pack` of d's rows, with zeros where y is not positive.
@@ -327,7 +409,8 @@ bool gathered(int64_t segments, int64_t length) { return segments > 1 && length 
 
 int64_t outer_scratch(int64_t segments, int64_t length) {
   const int64_t panel = kOuterBlock * kPanel * kLanes;
-  return panel + (gathered(segments, length) ? kOuterBlock * segments * length : 0);
+  if (gathered(segments, length)) return panel + kOuterBlock * segments * length;
+  return panel + (segments == 1 ? kOuterBlock * least(length, kTiled) + 2 * kLanes : 0);
 }
 
 // The same for so few columns that they would leave most lanes empty: vectors run along the
@@ -438,6 +521,63 @@ void outer_few(const Outer& t) {
     outer_few_rows<1, kFewRows>(depth, t, element, column, least(kLanes, t.columns - column));
 }
 
+// The same for one panel of d; `tiles`, if given, holds a again for full panels. Packs the panel.
+void outer_columns(int64_t columns, int64_t length, int64_t rows, const float* a, const ptrdiff_t* a_offset,
+                   const float* tiles, Panel& panel, float* c, ptrdiff_t c_stride) {
+  const int64_t vectors = (columns + kLanes - 1) / kLanes;
+  if (panel.source && (columns < kPanel * kLanes || length == 0)) {
+    pack(panel.source, panel.stride, 1, rows, columns, panel.packed);
+    panel.source = nullptr;
+  }
+  if (tiles && vectors == kPanel) a = tiles, a_offset = nullptr;
+  switch (vectors) {
+    case 1: outer_panel<1>(columns, length, rows, a, a_offset, panel, c, c_stride); break;
+    case 2: outer_panel<2>(columns, length, rows, a, a_offset, panel, c, c_stride); break;
+#if FITLOOM_REGISTERS >= 32
+    case 3: outer_panel<3>(columns, length, rows, a, a_offset, panel, c, c_stride); break;
+    case 4: outer_panel<4>(columns, length, rows, a, a_offset, panel, c, c_stride); break;
+#endif
+  }
+  panel.source = nullptr;
+}
+
+// column_sum[j] += the sum of the packed rows' column j.
+void add_columns(int64_t rows, int64_t columns, const float* packed, float* column_sum) {
+  const int64_t width = round_up(columns);
+  Vector sum[kPanel] = {};  // side by side, because an addition takes as long as four of them can begin
+  if (width == kPanel * kLanes) {
+    for (int64_t p = 0; p < rows; p++)
+      for (int j = 0; j < kPanel; j++) sum[j] += load(packed + p * width + j * kLanes);
+  } else {
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t j = 0; j < width / kLanes; j++) sum[j] += load(packed + p * width + j * kLanes);
+  }
+  for (int64_t j = 0; j < columns; j++) column_sum[j] += sum[j / kLanes][j % kLanes];
+}
+
+// So many panels of one segment meet the rows of a that a copy of them in order pays.
+constexpr int64_t kManyPanels = 4;
+
+void outer_tiled(const Outer& t) {
+  float* packed = t.scratch;
+  float* tiles = t.scratch + kOuterBlock * kPanel * kLanes;
+  for (int64_t first = 0; first < t.rows; first += kOuterBlock) {
+    const int64_t rows = least(t.rows - first, kOuterBlock);
+    for (int64_t k = 0; k < t.length; k += kTiled) {
+      const int64_t length = least(t.length - k, kTiled);
+      const float* a = t.a + t.segment[0] + k;
+      tiles_of(length, t.length - k, rows, a, t.a_offset + first, tiles);
+      for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
+        const int64_t columns = least(t.columns - column, kPanel * kLanes);
+        Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride};
+        outer_columns(columns, length, rows, a, t.a_offset + first, tiles, panel, t.c + k * t.c_stride + column,
+                      t.c_stride);
+        if (t.column_sum && k == 0) add_columns(rows, columns, packed, t.column_sum + column);
+      }
+    }
+  }
+}
+
 void outer(const Outer& t) {
   if (t.columns <= kNarrow && t.length >= kLanes) {
     switch (t.columns) {
@@ -452,6 +592,7 @@ void outer(const Outer& t) {
   float* rows_of_a = t.scratch + kOuterBlock * kPanel * kLanes;
   const int64_t depth = t.segments * t.length;
   const bool gather = gathered(t.segments, t.length);
+  if (t.segments == 1 && !t.y && t.columns >= kManyPanels * kPanel * kLanes) return outer_tiled(t);
   ptrdiff_t dense_offset[kOuterBlock];
   for (int64_t p = 0; p < kOuterBlock; p++) dense_offset[p] = p * depth;
   for (int64_t first = 0; first < t.rows; first += kOuterBlock) {
@@ -466,40 +607,19 @@ void outer(const Outer& t) {
     }
     for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
       const int64_t columns = least(t.columns - column, kPanel * kLanes);
-      const int64_t vectors = (columns + kLanes - 1) / kLanes;
-      const int64_t tail = columns - (vectors - 1) * kLanes;
-      const ptrdiff_t begin = first * t.d_stride + column;
+      Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride};
       if (t.y) {
-        pack_where_positive(t.d + begin, t.y + begin, t.d_stride, rows, columns, packed);
-      } else {
-        pack(t.d + begin, t.d_stride, 1, rows, columns, packed);
+        pack_where_positive(panel.source, t.y + first * t.d_stride + column, t.d_stride, rows, columns, packed);
+        panel.source = nullptr;
       }
-      if (t.column_sum) {
-        for (int64_t j = 0; j < vectors; j++) {
-          Vector sum = {};
-          for (int64_t p = 0; p < rows; p++) sum += load(packed + (p * vectors + j) * kLanes);
-          float* to = t.column_sum + column + j * kLanes;
-          const int64_t n = j == vectors - 1 ? tail : kLanes;
-          store_first(to, sum + load_first(to, n), n);
-        }
-      }
-      const auto panel = [&](int64_t length, const float* a, const ptrdiff_t* a_offset, float* c) {
-        switch (vectors) {
-          case 1: outer_panel<1>(length, rows, a, a_offset, packed, c, t.c_stride, tail); break;
-          case 2: outer_panel<2>(length, rows, a, a_offset, packed, c, t.c_stride, tail); break;
-#if FITLOOM_REGISTERS >= 32
-          case 3: outer_panel<3>(length, rows, a, a_offset, packed, c, t.c_stride, tail); break;
-          case 4: outer_panel<4>(length, rows, a, a_offset, packed, c, t.c_stride, tail); break;
-#endif
-        }
-      };
       if (gather) {
-        panel(depth, rows_of_a, dense_offset, t.c + column);
+        outer_columns(columns, depth, rows, rows_of_a, dense_offset, nullptr, panel, t.c + column, t.c_stride);
       } else {
         for (int64_t s = 0; s < t.segments; s++)
-          panel(t.length, t.a + t.segment[s], t.a_offset + first,
-                t.c + s * t.length * t.c_stride + column);
+          outer_columns(columns, t.length, rows, t.a + t.segment[s], t.a_offset + first, nullptr, panel,
+                        t.c + s * t.length * t.c_stride + column, t.c_stride);
       }
+      if (t.column_sum) add_columns(rows, columns, packed, t.column_sum + column);
     }
   }
 }

@@ -5,7 +5,6 @@
 // time loop and never waits for another; the recurrent matrix is packed once. Arrays are
 // (batch, time, columns), as the caller has them. Masks are (batch, time), or empty.
 #include <cstring>
-#include <vector>
 
 #include "runtime.h"
 
@@ -14,12 +13,9 @@ namespace {
 
 // Fewer rows than this leave the tiles of the matrix product half empty.
 constexpr int64_t kRowsPerThread = 4;
-
-std::vector<ptrdiff_t> multiples(int64_t count, int64_t step) {
-  std::vector<ptrdiff_t> all(count);
-  for (int64_t i = 0; i < count; i++) all[i] = i * step;
-  return all;
-}
+// Rows of one product of inputs and kernel: enough to fill the tiles, few enough that the results are still in the
+// cache when the recurrent part is added.
+constexpr int64_t kProjectedRows = 24;
 
 // A matrix packed for products from the left, `rows` deep.
 class PackedMatrix {
@@ -27,32 +23,13 @@ class PackedMatrix {
   PackedMatrix(const float* matrix, int64_t rows, int64_t columns, ptrdiff_t row_stride,
                ptrdiff_t column_stride)
       : rows_(rows), columns_(columns), memory_(packed_floats(rows, columns)) {
-    float* out = memory_.get();
-    for (int64_t column = 0; column < columns; column += panel_columns()) {
-      const int64_t width = std::min(columns - column, panel_columns());
-      loops()->pack(matrix + column * column_stride, row_stride, column_stride, rows, width, out);
-      out += packed_floats(rows, width);
-    }
+    pack_matrix(matrix, row_stride, column_stride, rows, columns, memory_.get());
   }
 
-  // c (+)= a times this matrix; row m of a begins at a_offset[m], of c at c_offset[m].
+  // c (+)= a times this matrix, or bias + that; row m of a begins at a_offset[m], of c at c_offset[m].
   void multiply(const float* a, const ptrdiff_t* a_offset, int64_t rows, float* c,
-                const ptrdiff_t* c_offset, bool accumulate) const {
-    const ptrdiff_t zero = 0;
-    Product product;
-    product.a = a;
-    product.a_offset = a_offset;
-    product.rows = rows;
-    product.segment = &zero;
-    product.segments = 1;
-    product.length = rows_;
-    product.b = memory_.get();
-    product.columns = columns_;
-    product.c = c;
-    product.c_offset = c_offset;
-    product.accumulate = accumulate;
-    product.narrow = false;
-    loops()->multiply(product);
+                const ptrdiff_t* c_offset, bool accumulate, const float* bias = nullptr) const {
+    multiply_rows(a, a_offset, rows, rows_, memory_.get(), columns_, c, c_offset, accumulate, bias);
   }
 
  private:
@@ -113,33 +90,56 @@ void copy(float* to, const float* from, int64_t floats) {
 }
 void clear(float* to, int64_t floats) { std::memset(to, 0, floats * sizeof(float)); }
 
-ffi::Error lstm_forward(ffi::ThreadPool pool, Floats z, Floats kernel, Floats h0, Floats c0,
-                        Bools mask, FloatResult hidden, FloatResult cells, FloatResult gates) {
-  return guarded("lstm_forward", [&] {
-    const Sequence s = sequence(z.dimensions(), kernel.dimensions(), h0.dimensions(), mask, 4);
+ffi::Error lstm(ffi::ThreadPool pool, Floats x, Floats kernel, Floats recurrent_kernel, Floats bias,
+                        Floats h0, Floats c0, Bools mask, FloatResult hidden, FloatResult cells,
+                        FloatResult gates) {
+  return guarded("lstm", [&] {
+    const Sequence s =
+        sequence(gates->dimensions(), recurrent_kernel.dimensions(), h0.dimensions(), mask, 4);
     const int64_t units = s.units, columns = 4 * units;
+    expect(x.dimensions().size() == 3 && kernel.dimensions().size() == 2, "ranks of inputs and kernel");
+    const int64_t features = x.dimensions()[2];
+    expect_sequence(x.dimensions(), s, features, "shape of the inputs");
+    expect(kernel.dimensions()[0] == features && kernel.dimensions()[1] == columns, "shape of the kernel");
+    expect(bias.element_count() == static_cast<size_t>(columns), "shape of the bias");
     expect_state(c0.dimensions(), s, "shape of the first cell state");
     expect_sequence(hidden->dimensions(), s, units, "shape of the outputs");
     expect_sequence(cells->dimensions(), s, units, "shape of the cell states");
-    expect_sequence(gates->dimensions(), s, columns, "shape of the gates");
     if (hidden->element_count() == 0) return;
-    const PackedMatrix matrix(kernel.typed_data(), units, columns, columns, 1);
+    const PackedMatrix input_matrix(kernel.typed_data(), features, columns, columns, 1);
+    const PackedMatrix matrix(recurrent_kernel.typed_data(), units, columns, columns, 1);
     const int64_t workers = workers_for(pool, s.batch);
     const int64_t most_rows = (s.batch + workers - 1) / workers;
-    const auto h_offset = multiples(most_rows, units);
-    const auto gate_offset = multiples(most_rows, s.time * columns);
+    // Inputs of several steps are multiplied together where one step has too few rows.
+    const int64_t most_steps = std::min(s.time, std::max<int64_t>(1, kProjectedRows / most_rows));
+    const auto offsets = [&](int64_t width) {
+      std::vector<ptrdiff_t> all(most_rows * most_steps);
+      for (int64_t i = 0; i < most_rows * most_steps; i++)
+        all[i] = (i % most_rows * s.time + i / most_rows) * width;
+      return all;
+    };
+    const auto h_offset = multiples(most_rows, units), x_offset = offsets(features);
+    const auto gate_offset = offsets(columns);
     const int64_t floats = aligned_floats(most_rows * units);
     Scratch scratch(workers * floats);
     over_rows(pool, s.batch, workers, [&](int64_t first, int64_t rows, int64_t worker) {
       float* h = scratch.get() + worker * floats;
       copy(h, h0.typed_data() + first * units, rows * units);
       for (int64_t t = 0; t < s.time; t++) {
-        for (int64_t m = 0; m < rows; m++) {
-          const int64_t at = ((first + m) * s.time + t) * columns;
-          copy(gates->typed_data() + at, z.typed_data() + at, columns);
+        float* sums = gates->typed_data() + (first * s.time + t) * columns;
+        if (t % most_steps == 0) {
+          const float* inputs = x.typed_data() + (first * s.time + t) * features;
+          const int64_t steps = std::min(most_steps, s.time - t);
+          if (rows == most_rows) {
+            input_matrix.multiply(inputs, x_offset.data(), rows * steps, sums, gate_offset.data(), false,
+                                  bias.typed_data());
+          } else {
+            for (int64_t step = 0; step < steps; step++)
+              input_matrix.multiply(inputs, x_offset.data() + step * most_rows, rows, sums,
+                                    gate_offset.data() + step * most_rows, false, bias.typed_data());
+          }
         }
-        matrix.multiply(h, h_offset.data(), rows,
-                        gates->typed_data() + (first * s.time + t) * columns, gate_offset.data(), true);
+        matrix.multiply(h, h_offset.data(), rows, sums, gate_offset.data(), true);
         for (int64_t m = 0; m < rows; m++) {
           const int64_t row = first + m, at = row * s.time + t;
           const float* before = t ? cells->typed_data() + (at - 1) * units : c0.typed_data() + row * units;
@@ -288,53 +288,22 @@ ffi::Error gru_backward(ffi::ThreadPool pool, Floats kernel, Floats gates, Float
   });
 }
 
-// Part of a product of a transposed matrix: rows of a and of d, both at constant distances.
-struct Rows {
-  const float* a;
-  ptrdiff_t a_stride;
-  const float* d;
-  ptrdiff_t d_stride;
-  int64_t count;
-};
-
-// dw (inputs, columns) = sum over all rows of a^T d; db = sum of d. Threads take different rows
-// of dw, or different panels of columns if there are too few rows.
-void transposed_product(ffi::ThreadPool& pool, const std::vector<Rows>& parts, int64_t inputs,
-                        int64_t columns, float* dw, float* db) {
-  clear(dw, inputs * columns);
-  clear(db, columns);
-  const int64_t panels = (columns + panel_columns() - 1) / panel_columns();
-  const bool by_rows = inputs >= 24 * threads(pool) || panels == 1;
-  const int64_t workers = std::min(threads(pool), by_rows ? std::max<int64_t>(1, inputs / 6) : panels);
-  const int64_t floats = aligned_floats(loops()->outer_scratch(1, inputs));
-  Scratch scratch(workers * floats);
+// Calls body(first row of dw, rows, first column, columns, worker) for each thread's part of a product a^T d of
+// `inputs` x `columns`. A thread copies all it reads of d, so threads share the columns where these are many.
+template <class Body>
+void over_parts_of_product(ffi::ThreadPool& pool, int64_t inputs, int64_t columns, const Body& body) {
+  const int64_t panels = (columns + panel_columns() - 1) / panel_columns(), most = threads(pool);
+  const bool by_columns = panels >= 2 * most && columns >= inputs;
+  const bool by_rows = !by_columns && (inputs >= 24 * most || panels == 1);
+  const int64_t workers = std::min(most, by_rows ? std::max<int64_t>(1, inputs / 6) : panels);
   parallel(pool, workers, workers, [&](int64_t part, int64_t worker) {
-    const int64_t row0 = by_rows ? share(inputs, part, workers) : 0;
-    const int64_t row1 = by_rows ? share(inputs, part + 1, workers) : inputs;
-    const int64_t column0 = by_rows ? 0 : share(panels, part, workers) * panel_columns();
-    const int64_t column1 =
-        by_rows ? columns : std::min(columns, share(panels, part + 1, workers) * panel_columns());
-    const ptrdiff_t zero = 0;
-    ptrdiff_t offset[kOuterBlock];
-    Outer outer;
-    outer.a_offset = offset;
-    outer.segment = &zero;
-    outer.segments = 1;
-    outer.length = row1 - row0;
-    outer.columns = column1 - column0;
-    outer.c = dw + row0 * columns + column0;
-    outer.c_stride = columns;
-    outer.column_sum = !by_rows || part == 0 ? db + column0 : nullptr;
-    outer.scratch = scratch.get() + worker * floats;
-    for (const Rows& rows : parts) {
-      for (int64_t i = 0; i < kOuterBlock; i++) offset[i] = i * rows.a_stride;
-      outer.d_stride = rows.d_stride;
-      for (int64_t m = 0; m < rows.count; m += kOuterBlock) {
-        outer.a = rows.a + m * rows.a_stride + row0;
-        outer.d = rows.d + m * rows.d_stride + column0;
-        outer.rows = std::min(kOuterBlock, rows.count - m);
-        loops()->outer(outer);
-      }
+    if (by_rows) {
+      const int64_t row = share(inputs, part, workers);
+      body(row, share(inputs, part + 1, workers) - row, 0, columns, worker);
+    } else {
+      const int64_t column = share(panels, part, workers) * panel_columns();
+      const int64_t end = std::min(columns, share(panels, part + 1, workers) * panel_columns());
+      body(0, inputs, column, end - column, worker);
     }
   });
 }
@@ -345,32 +314,66 @@ ffi::Error dense_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult
   return guarded("dense_gradient", [&] {
     const auto a = x.dimensions(), d = dy.dimensions();
     expect(a.size() == 2 && d.size() == 2 && a[0] == d[0], "two matrices with as many rows");
-    expect(dw->element_count() == static_cast<size_t>(a[1] * d[1]) &&
-               db->element_count() == static_cast<size_t>(d[1]),
+    const int64_t rows = a[0], inputs = a[1], columns = d[1];
+    expect(dw->element_count() == static_cast<size_t>(inputs * columns) &&
+               db->element_count() == static_cast<size_t>(columns),
            "shapes of the results");
-    const std::vector<Rows> parts = {{x.typed_data(), a[1], dy.typed_data(), d[1], a[0]}};
-    transposed_product(pool, parts, a[1], d[1], dw->typed_data(), db->typed_data());
+    clear(dw->typed_data(), inputs * columns);
+    clear(db->typed_data(), columns);
+    const auto offset = multiples(kOuterBlock, inputs);
+    const int64_t floats = aligned_floats(loops()->outer_scratch(1, inputs));
+    Scratch scratch(threads(pool) * floats);
+    over_parts_of_product(pool, inputs, columns, [&](int64_t row, int64_t length, int64_t column, int64_t width,
+                                                     int64_t worker) {
+      for (int64_t m = 0; m < rows; m += kOuterBlock)
+        add_outer(x.typed_data() + m * inputs + row, offset.data(), std::min(kOuterBlock, rows - m), length,
+                  dy.typed_data() + m * columns + column, columns, width, dw->typed_data() + row * columns + column,
+                  columns, row == 0 ? db->typed_data() + column : nullptr, scratch.get() + worker * floats);
+    });
   });
 }
 
-// The state before each step times the gradient of the step's gates: h0 (batch, units), hidden
-// (batch, time, units), da (batch, time, columns) -> (units, columns), and the sum of da.
-ffi::Error recurrent_gradient(ffi::ThreadPool pool, Floats h0, Floats hidden, Floats da,
-                              FloatResult dw, FloatResult db) {
-  return guarded("recurrent_gradient", [&] {
-    const auto h = hidden.dimensions(), d = da.dimensions();
-    expect(h.size() == 3 && d.size() == 3 && h[0] == d[0] && h[1] == d[1], "two sequences");
-    const int64_t batch = h[0], time = h[1], units = h[2], columns = d[2];
+// The inputs and the state before each step, times the gradient of the step's gates: x (batch, time, features), h0
+// (batch, units), hidden (batch, time, units), da (batch, time, columns) -> (features, columns), (units, columns),
+// and the sum of da. da, the largest, is read once.
+ffi::Error recurrent_gradients(ffi::ThreadPool pool, Floats x, Floats h0, Floats hidden, Floats da,
+                              FloatResult dkernel, FloatResult drecurrent, FloatResult db) {
+  return guarded("recurrent_gradients", [&] {
+    const auto in = x.dimensions(), h = hidden.dimensions(), d = da.dimensions();
+    expect(in.size() == 3 && h.size() == 3 && d.size() == 3, "three sequences");
+    expect(in[0] == d[0] && h[0] == d[0] && in[1] == d[1] && h[1] == d[1], "sequences of one length");
+    const int64_t batch = h[0], time = h[1], features = in[2], units = h[2], columns = d[2];
     expect(h0.element_count() == static_cast<size_t>(batch * units), "shape of h0");
-    expect(dw->element_count() == static_cast<size_t>(units * columns) &&
+    expect(dkernel->element_count() == static_cast<size_t>(features * columns) &&
+               drecurrent->element_count() == static_cast<size_t>(units * columns) &&
                db->element_count() == static_cast<size_t>(columns),
            "shapes of the results");
-    std::vector<Rows> parts;
-    if (time > 0) parts.push_back({h0.typed_data(), units, da.typed_data(), time * columns, batch});
-    for (int64_t row = 0; row < batch && time > 1; row++)
-      parts.push_back({hidden.typed_data() + row * time * units, units,
-                       da.typed_data() + (row * time + 1) * columns, columns, time - 1});
-    transposed_product(pool, parts, units, columns, dw->typed_data(), db->typed_data());
+    const int64_t inputs = features + units, rows = batch * time;
+    const int64_t outer_floats = aligned_floats(loops()->outer_scratch(1, inputs));
+    const int64_t floats = outer_floats + aligned_floats(kOuterBlock * inputs);
+    const auto offset = multiples(kOuterBlock, inputs);
+    Scratch scratch(threads(pool) * floats), both(inputs * columns);
+    clear(both.get(), inputs * columns);
+    clear(db->typed_data(), columns);
+    over_parts_of_product(pool, inputs, columns, [&](int64_t row, int64_t length, int64_t column, int64_t width,
+                                                     int64_t worker) {
+      float* outer_scratch = scratch.get() + worker * floats;
+      float* joined = outer_scratch + outer_floats;
+      for (int64_t m = 0; m < rows; m += kOuterBlock) {
+        const int64_t count = std::min(kOuterBlock, rows - m);
+        for (int64_t i = 0; i < count; i++) {
+          const int64_t at = m + i, b = at / time;
+          const float* before = at % time ? hidden.typed_data() + (at - 1) * units : h0.typed_data() + b * units;
+          copy(joined + i * inputs, x.typed_data() + at * features, features);
+          copy(joined + i * inputs + features, before, units);
+        }
+        add_outer(joined + row, offset.data(), count, length, da.typed_data() + m * columns + column, columns, width,
+                  both.get() + row * columns + column, columns, row == 0 ? db->typed_data() + column : nullptr,
+                  outer_scratch);
+      }
+    });
+    copy(dkernel->typed_data(), both.get(), features * columns);
+    copy(drecurrent->typed_data(), both.get() + features * columns, units * columns);
   });
 }
 
@@ -384,8 +387,8 @@ ffi::Error recurrent_gradient(ffi::ThreadPool pool, Floats h0, Floats hidden, Fl
 #define MASK Arg<::fitloom::Bools>()
 #define OUT Ret<::fitloom::Floats>()
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm_forward, ::fitloom::lstm_forward,
-                              BINDING.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm, ::fitloom::lstm,
+                              BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm_backward, ::fitloom::lstm_backward,
                               BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_forward, ::fitloom::gru_forward,
@@ -394,7 +397,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_backward, ::fitloom::gru_backward,
                               BINDING.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_dense_gradient, ::fitloom::dense_gradient,
                               BINDING.IN.IN.OUT.OUT);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_recurrent_gradient, ::fitloom::recurrent_gradient,
-                              BINDING.IN.IN.IN.OUT.OUT);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_recurrent_gradients, ::fitloom::recurrent_gradients,
+                              BINDING.IN.IN.IN.IN.OUT.OUT.OUT);
 
 #pragma GCC visibility pop

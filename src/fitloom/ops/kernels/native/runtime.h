@@ -14,6 +14,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "inner_loops.h"
 #include "xla/ffi/api/ffi.h"
@@ -130,6 +131,68 @@ inline int64_t share(int64_t n, int64_t i, int64_t parts) { return n * i / parts
 inline int64_t panel_columns() { return loops()->lanes * loops()->panel_vectors; }
 inline int64_t packed_floats(int64_t depth, int64_t columns) {
   return depth * ((columns + loops()->lanes - 1) / loops()->lanes * loops()->lanes);
+}
+
+// `count` offsets, `step` apart.
+inline std::vector<ptrdiff_t> multiples(int64_t count, ptrdiff_t step) {
+  std::vector<ptrdiff_t> all(count);
+  for (int64_t i = 0; i < count; i++) all[i] = i * step;
+  return all;
+}
+
+// Pack a matrix of `rows` x `columns` for `Product::b`: packed_floats(rows, columns) floats.
+inline void pack_matrix(const float* matrix, ptrdiff_t row_stride, ptrdiff_t column_stride, int64_t rows,
+                        int64_t columns, float* out) {
+  for (int64_t column = 0; column < columns; column += panel_columns()) {
+    const int64_t width = std::min(columns - column, panel_columns());
+    loops()->pack(matrix + column * column_stride, row_stride, column_stride, rows, width, out);
+    out += packed_floats(rows, width);
+  }
+}
+
+// c (+)= a b for rows that begin at given offsets, with b packed by `pack_matrix`; or c = bias + a b, where `bias`
+// is one row.
+inline void multiply_rows(const float* a, const ptrdiff_t* a_offset, int64_t rows, int64_t depth, const float* b,
+                          int64_t columns, float* c, const ptrdiff_t* c_offset, bool accumulate,
+                          const float* bias = nullptr) {
+  const ptrdiff_t zero = 0;
+  Product product;
+  product.a = a;
+  product.a_offset = a_offset;
+  product.rows = rows;
+  product.segment = &zero;
+  product.segments = 1;
+  product.length = depth;
+  product.b = b;
+  product.columns = columns;
+  product.c = c;
+  product.c_offset = c_offset;
+  product.accumulate = accumulate;
+  product.narrow = false;
+  product.bias = bias;
+  loops()->multiply(product);
+}
+
+// c += a^T d: rows of a begin at offsets, those of d and c lie at constant distances.
+inline void add_outer(const float* a, const ptrdiff_t* a_offset, int64_t rows, int64_t length, const float* d,
+                      ptrdiff_t d_stride, int64_t columns, float* c, ptrdiff_t c_stride, float* column_sum,
+                      float* scratch) {
+  const ptrdiff_t zero = 0;
+  Outer outer;
+  outer.a = a;
+  outer.a_offset = a_offset;
+  outer.rows = rows;
+  outer.segment = &zero;
+  outer.segments = 1;
+  outer.length = length;
+  outer.d = d;
+  outer.d_stride = d_stride;
+  outer.columns = columns;
+  outer.c = c;
+  outer.c_stride = c_stride;
+  outer.column_sum = column_sum;
+  outer.scratch = scratch;
+  loops()->outer(outer);
 }
 
 }  // namespace fitloom

@@ -75,12 +75,6 @@ struct Block {
   }
 };
 
-std::vector<ptrdiff_t> multiples(int64_t count, int64_t step) {
-  std::vector<ptrdiff_t> all(count);
-  for (int64_t i = 0; i < count; i++) all[i] = i * step;
-  return all;
-}
-
 // y = conv of an image with kernels already transformed and packed: 16 times packed_floats(in, out).
 void convolve(ffi::ThreadPool& pool, const Tiles& tiles, int64_t in_channels, int64_t out_channels,
               const Signal& image, const float* packed, const Finish& finish, float* y) {
