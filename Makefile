@@ -30,8 +30,8 @@ format: $(STAMPS)/check  ## Sort imports and mend what ruff can mend
 docs: $(STAMPS)/docs  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-bench: $(STAMPS)/test  ## Run every benchmark (FITLOOM_PEERS_PYTHON names a Python with tensorflow and torch)
-	@for file in benchmarks/*_*.py; do $(BIN)/python $$file || exit 1; done
+bench: $(STAMPS)/test  ## Run every benchmark beside its peers and write the figures (BENCH="--only fit --json FILE")
+	$(BIN)/python benchmarks/everything.py $(BENCH)
 
 lines:  ## Count the lines of every room
 	@for room in src/fitloom/*/; do printf '%-14s %6d\n' $$(basename $$room) \
