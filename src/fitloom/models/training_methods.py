@@ -221,7 +221,7 @@ def _take_queue(x, arguments, method=None):
     queue = {key: arguments[key] for key in ("workers", "use_multiprocessing", "max_queue_size") if key in arguments}
     rest = {key: value for key, value in arguments.items() if key not in queue}
     if rest and method:
-        raise TypeError(f"{method}() got an unexpected keyword argument {next(iter(rest))!r}.")
+        raise TypeError(f"Model.{method}() got an unexpected keyword argument {next(iter(rest))!r}.")
     if isinstance(x, trainer.PyDataset):
         for key, value in queue.items():
             setattr(x, key, value)
