@@ -275,7 +275,10 @@ def _scan(parameters, terms):
     body, length = Interpreter(parameters["jaxpr"], terms), parameters["length"]
     if terms.numpy_only and length > LONGEST_SCAN:
         raise NotOnHostError
-    constants, carried = parameters["num_consts"], parameters["num_carry"]
+    if "ft_in" in parameters:                                  # jax 0.12
+        constants, carried = (len(list(part)) for part in parameters["ft_in"].unpack()[:2])
+    else:
+        constants, carried = parameters["num_consts"], parameters["num_carry"]
     avals = parameters["jaxpr"].out_avals[carried:]
     order = range(length - 1, -1, -1) if parameters["reverse"] else range(length)
 

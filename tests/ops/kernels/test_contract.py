@@ -230,6 +230,8 @@ def test_dtype_is_kept_and_no_other_width_appears(case, dtype):
     arguments = _arguments(case, dtype)
     statistics = "float32" if dtype in ("bfloat16", "float16") else dtype
     allowed = {dtype, statistics, "bool", "uint8", "uint32", "int32"}
+    if dtype == "float64":
+        allowed.add("uint64")                  # its bits: jax 0.12 writes erf with them
     for traced in (function, lambda *a: jax.vjp(function, *a)[1](jax.tree.map(jnp.ones_like, function(*a)))):
         jaxpr = jax.make_jaxpr(traced)(*arguments)
         seen = {d for d in _dtypes(jaxpr.jaxpr) if "float0" not in d} - allowed
