@@ -124,8 +124,9 @@ def flatten_with_paths(structure, prefix=()):
     return [pair for key, child in items for pair in flatten_with_paths(child, prefix + (key,))]
 
 
-def assert_same_structure(a, b, check_types=True, expand_composites=False):
+def assert_same_structure(nest1, nest2, check_types=True, expand_composites=False):
     """Raise ValueError (or TypeError for differing sequence types) unless both nest alike."""
+    a, b = nest1, nest2
     if is_nested(a) != is_nested(b):
         raise ValueError(f"The two structures do not nest alike: {_outline(a)} and {_outline(b)}.")
     if not is_nested(a):

@@ -12,15 +12,16 @@ from fitloom.engine import op
 from fitloom.ops.calling import alike, static_int, unary
 from fitloom.ops.kernels import gelu as kernels
 
-relu = unary("relu", jax.nn.relu, "Return max(x, 0); NaN stays NaN, the derivative at 0 is 0.")
-softsign = unary("softsign", jax.nn.soft_sign, "Return x / (1 + |x|).")
-selu = unary("selu", lambda x: _selu(x), "Return scale * elu(x, alpha) of self-normalizing networks.")
+relu = unary("relu", jax.nn.relu, "Return max(x, 0); NaN stays NaN, the derivative at 0 is 0.", x="features")
+softsign = unary("softsign", jax.nn.soft_sign, "Return x / (1 + |x|).", x="features")
+selu = unary("selu", lambda x: _selu(x), "Return scale * elu(x, alpha) of self-normalizing networks.", x="features")
 tanh_shrink = unary("tanh_shrink", lambda x: x - jnp.tanh(x), "Return x - tanh(x).")
 mish = unary("mish", lambda x: x * jnp.tanh(jax.nn.softplus(x)), "Return x * tanh(softplus(x)).")
 hard_tanh = unary("hard_tanh", lambda x: _between(x, -1, 1), "Return x limited to [-1, 1].")
 hard_sigmoid = unary("hard_sigmoid", lambda x: _between(x + 3, 0, 6) / 6, "Return relu6(x + 3) / 6.")
 hard_silu = unary("hard_silu", lambda x: x * _between(x + 3, 0, 6) / 6, "Return x * relu6(x + 3) / 6.")
-relu6 = unary("relu6", lambda x: _between(x, 0, 6), "Return min(max(x, 0), 6); the derivative at 0 and 6 is 0.")
+relu6 = unary("relu6", lambda x: _between(x, 0, 6), "Return min(max(x, 0), 6); the derivative at 0 and 6 is 0.",
+              x="features")
 sparse_plus = unary(
     "sparse_plus", lambda x: jnp.where(x <= -1, jnp.zeros((), x.dtype), jnp.where(x >= 1, x, (x + 1) ** 2 / 4)),
     "Return 0 up to -1, (x + 1) ** 2 / 4 between -1 and 1, x from there on.")

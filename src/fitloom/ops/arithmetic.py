@@ -71,7 +71,7 @@ asinh = unary("asinh", jnp.arcsinh, "Return the inverse hyperbolic sine.")
 acosh = unary("acosh", jnp.arccosh, "Return the inverse hyperbolic cosine.")
 atanh = unary("atanh", jnp.arctanh, "Return the inverse hyperbolic tangent.")
 sigmoid = unary("sigmoid", jax.nn.sigmoid, "Return 1 / (1 + exp(-x)).")
-softplus = unary("softplus", jax.nn.softplus, "Return log(1 + exp(x)), without overflow.")
+softplus = unary("softplus", jax.nn.softplus, "Return log(1 + exp(x)), without overflow.", x="features")
 log_sigmoid = unary("log_sigmoid", jax.nn.log_sigmoid, "Return log(sigmoid(x)), without underflow.")
 erf = unary("erf", special.erf, "Return the error function.")
 erfc = unary("erfc", special.erfc, "Return 1 - erf(x), exact for large x.")
@@ -99,10 +99,10 @@ is_nan = unary("is_nan", jnp.isnan, "Return whether each element is NaN.")
 is_inf = unary("is_inf", jnp.isinf, "Return whether each element is infinite.")
 logical_not = unary("logical_not", jnp.logical_not, "Return the negation of booleans.", dtype=bool)
 invert = unary("invert", jnp.invert, "Flip every bit of integers.")
-real = unary("real", jnp.real, "Return the real part.")
-imag = unary("imag", jnp.imag, "Return the imaginary part.")
+real = unary("real", jnp.real, "Return the real part.", x="input")
+imag = unary("imag", jnp.imag, "Return the imaginary part.", x="input")
 conj = unary("conj", jnp.conj, "Return the complex conjugate; real numbers unchanged.")
-angle = unary("angle", jnp.angle, "Return the argument of complex numbers.")
+angle = unary("angle", jnp.angle, "Return the argument of complex numbers.", x="input")
 
 
 def _integral(x):
@@ -197,18 +197,20 @@ minimum = binary("minimum", _minimum, "Return the smaller of x and y; NaN if eit
 squared_difference = binary("squared_difference", lambda x, y: jnp.square(x - y), "Return (x - y) ** 2.")
 divide_no_nan = binary("divide_no_nan", _divide_no_nan, "Return x / y, and 0 where y is 0.")
 multiply_no_nan = binary("multiply_no_nan", _multiply_no_nan, "Return x * y, and 0 where y is 0.")
-atan2 = binary("atan2", jnp.arctan2, "Return the angle of the point (y, x): atan2(y, x).")
+atan2 = binary("atan2", jnp.arctan2, "Return the angle of the point (x, y).", x="y", y="x")
 xlogy = binary("xlogy", lambda x, y: _times_log(jnp.log, x, y), "Return x * log(y), and 0 where x is 0.")
 xlog1py = binary("xlog1py", lambda x, y: _times_log(jnp.log1p, x, y), "Return x * log1p(y), and 0 where x is 0.")
 xdivy = binary("xdivy", lambda x, y: jnp.where(x == 0, jnp.zeros((), x.dtype),
                                                x / jnp.where(x == 0, jnp.ones((), y.dtype), y)),
                "Return x / y, and 0 where x is 0.")
-nextafter = binary("nextafter", lambda x, y: _next_after(x, y), "Return the next number after x in the direction of y.")
-igamma = binary("igamma", special.gammainc, "Return the lower regularized incomplete gamma function.")
-igammac = binary("igammac", special.gammaincc, "Return the upper regularized incomplete gamma function.")
-zeta = binary("zeta", special.zeta, "Return the Hurwitz zeta function.")
+nextafter = binary("nextafter", lambda x, y: _next_after(x, y),
+                   "Return the next number after x1 in the direction of x2.", x="x1", y="x2")
+igamma = binary("igamma", special.gammainc, "Return the lower regularized incomplete gamma function.", x="a", y="x")
+igammac = binary("igammac", special.gammaincc, "Return the upper regularized incomplete gamma function.", x="a", y="x")
+zeta = binary("zeta", special.zeta, "Return the Hurwitz zeta function.", y="q")
 polygamma = binary("polygamma",
-                   lambda a, x: _polygamma(lax.stop_gradient(a), x), "Return the a-th derivative of digamma.")
+                   lambda a, x: _polygamma(lax.stop_gradient(a), x), "Return the a-th derivative of digamma.",
+                   x="a", y="x")
 
 _POW = op(_power, name="pow")
 

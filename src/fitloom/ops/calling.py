@@ -13,8 +13,17 @@ from fitloom.engine import op
 VALUES = (engine.Tensor, engine.Variable, engine.KerasVariable)
 
 
-def unary(name, fn, summary, host=None, dtype=None):
-    """Make the public operation of one tensor that applies `fn`; `dtype` bool: only booleans are taken."""
+def _called(public, **names):
+    """Give parameters of an operation the names they have in TensorFlow, where those are not x and y."""
+    code = public.__code__
+    public.__code__ = code.replace(co_varnames=tuple(names.get(old, old) for old in code.co_varnames))
+
+
+def unary(name, fn, summary, host=None, dtype=None, x="x"):
+    """Make the public operation of one tensor that applies `fn`; `dtype` bool: only booleans are taken.
+
+    `x`: what its parameter is called.
+    """
     recorded = op(fn, name=name, host=host)
 
     if dtype is bool:
@@ -27,14 +36,20 @@ def unary(name, fn, summary, host=None, dtype=None):
             except (TypeError, ValueError):
                 return over_values(public, x)
 
+    if x != "x":
+        _called(public, x=x)
     public.__name__ = public.__qualname__ = name
     public.__doc__ = summary
     public.op = recorded
     return public
 
 
-def binary(name, fn, summary, host=None, dtype=None):
-    """Make the public operation of two tensors of one dtype; a `host` twin also serves string tensors."""
+def binary(name, fn, summary, host=None, dtype=None, x="x", y="y"):
+    """Make the public operation of two tensors of one dtype; a `host` twin also serves string tensors.
+
+    `x` and `y`: what its parameters are called.
+    """
+    names = {"x": x, "y": y}
     recorded = op(fn, name=name, same_dtype=True, host=host)
 
     def public(x, y, name=None):
@@ -52,6 +67,8 @@ def binary(name, fn, summary, host=None, dtype=None):
         def public(x, y, name=None):
             return recorded(as_boolean(public.__name__, x), as_boolean(public.__name__, y))
 
+    if names != {"x": "x", "y": "y"}:
+        _called(public, **names)
     public.__name__ = public.__qualname__ = name
     public.__doc__ = summary
     public.op = recorded

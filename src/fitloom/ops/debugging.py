@@ -125,7 +125,7 @@ def assert_rank_in(x, ranks, message=None, name=None):
     _assert_rank(x, message, lambda n: n in ranks, f"in {ranks}")
 
 
-def assert_scalar(tensor, name=None, message=None):
+def assert_scalar(tensor, message=None, name=None):
     """Return `tensor`; raise ValueError unless it has no axes."""
     _assert_rank(tensor, message, lambda n: n == 0, 0)
     return tensor
@@ -198,7 +198,11 @@ def check_numerics(tensor, message, name=None):
     return tensor
 
 
-assert_all_finite = check_numerics
+
+
+def assert_all_finite(x, message, name=None):
+    """Return `x`; raise InvalidArgumentError if it has NaN or infinity: `check_numerics` with its parameter's name."""
+    return check_numerics(x, message, name)
 
 
 def is_numeric_tensor(tensor):

@@ -7,6 +7,8 @@ Floats are meant to lie in [0, 1]; `convert_image_dtype` scales between them and
 from __future__ import annotations
 
 import builtins
+import functools
+import inspect
 
 import jax.numpy as jnp
 import numpy as np
@@ -254,15 +256,17 @@ def _interval(lower, upper):
 
 def _in_float(function):
     """Apply a function of float images to images of any dtype, scaled to [0, 1] and back."""
-    def public(image, *arguments):
-        image = tensor(image)
+    signature = inspect.signature(function)
+    first = next(iter(signature.parameters))
+
+    @functools.wraps(function)
+    def public(*arguments, **named):
+        arguments = signature.bind(*arguments, **named).arguments
+        image = tensor(arguments.pop(first))
         given = dtype_of(image)
         work = image if given.is_floating else convert_image_dtype(image, dtypes.float32)
-        out = function(work, *arguments)
+        out = function(work, **arguments)
         return out if given.is_floating else convert_image_dtype(out, given, saturate=True)
-
-    public.__name__ = public.__qualname__ = function.__name__
-    public.__doc__ = function.__doc__
     return public
 
 
@@ -350,13 +354,13 @@ def _adjust_hsv(x, hue, saturation):
 
 
 @_in_float
-def adjust_hue(image, delta):
+def adjust_hue(image, delta, name=None):
     """Return the image with its hue turned by `delta` (a full turn is 1)."""
     return _adjust_hsv(image, delta if engine.is_tensor(delta) else float(delta), 1.0)
 
 
 @_in_float
-def adjust_saturation(image, saturation_factor):
+def adjust_saturation(image, saturation_factor, name=None):
     """Return the image with its saturation times a factor."""
     factor = saturation_factor if engine.is_tensor(saturation_factor) else float(saturation_factor)
     return _adjust_hsv(image, 0.0, factor)

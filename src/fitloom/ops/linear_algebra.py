@@ -183,20 +183,20 @@ def l2_normalize(x, axis=None, epsilon=1e-12, name=None, dim=None):
 
 _trace = op(lambda x: jnp.trace(x, axis1=-2, axis2=-1, dtype=x.dtype), name="trace")
 _inverse = op(lambda x, *, adjoint: jnp.linalg.inv(_flipped(x, False, adjoint)), name="inverse")
-det = unary("det", jnp.linalg.det, "Return the determinant.")
-slogdet = unary("slogdet", lambda x: tuple(jnp.linalg.slogdet(x)), "Return (sign, log |determinant|).")
+det = unary("det", jnp.linalg.det, "Return the determinant.", x="input")
+slogdet = unary("slogdet", lambda x: tuple(jnp.linalg.slogdet(x)), "Return (sign, log |determinant|).", x="input")
 logdet = unary("logdet", lambda x: 2 * jnp.sum(jnp.log(jnp.diagonal(_lower(x), axis1=-2, axis2=-1)), -1),
-               "Return log(determinant) of a positive definite matrix.")
-cholesky = unary("cholesky", lambda x: _lower(x), "Return the lower triangular L with L L^H = x.")
+               "Return log(determinant) of a positive definite matrix.", x="matrix")
+cholesky = unary("cholesky", lambda x: _lower(x), "Return the lower triangular L with L L^H = x.", x="input")
 expm = unary("expm", lambda x: jnp.vectorize(scipy_linalg.expm, signature="(n,n)->(n,n)")(x),
-             "Return the matrix exponential.")
+             "Return the matrix exponential.", x="input")
 matrix_square_root = unary("matrix_square_root",
                            lambda x: jnp.vectorize(_square_root, signature="(n,n)->(n,n)")(x),
-                           "Return S with S S = x.")
+                           "Return S with S S = x.", x="input")
 eigvalsh = unary("eigvalsh", lambda x: jnp.linalg.eigvalsh(x).astype(x.dtype),
-                 "Return the eigenvalues of a Hermitian matrix, rising.")
+                 "Return the eigenvalues of a Hermitian matrix, rising.", x="tensor")
 eigh = unary("eigh", lambda x: tuple(part.astype(x.dtype) for part in jnp.linalg.eigh(x)),
-             "Return (eigenvalues, eigenvectors) of a Hermitian matrix.")
+             "Return (eigenvalues, eigenvectors) of a Hermitian matrix.", x="tensor")
 
 
 @jax.custom_jvp

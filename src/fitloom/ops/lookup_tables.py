@@ -116,6 +116,18 @@ class MutableHashTable(StaticHashTable):
         """Add entries, in the place of those with the same keys."""
         self._add(keys, values)
 
+    def lookup(self, keys, dynamic_default_values=None, name=None):
+        """Return the value of each key; for unknown ones the default, or their own of `dynamic_default_values`."""
+        found = super().lookup(keys)
+        if dynamic_default_values is None:
+            return found
+        known = np.asarray([key in self._items for key in host_value(engine.convert_to_tensor(keys)).ravel().tolist()])
+        values, others = host_value(found), host_value(engine.convert_to_tensor(dynamic_default_values))
+        width = tuple(self.default_value.shape)
+        flat = np.where(known.reshape(-1, *[1] * len(width)), values.reshape(-1, *width),
+                        np.broadcast_to(others, values.shape).reshape(-1, *width))
+        return engine.Tensor(flat.reshape(values.shape))
+
     def remove(self, keys, name=None):
         """Take entries out."""
         for key in host_value(engine.convert_to_tensor(keys)).ravel().tolist():

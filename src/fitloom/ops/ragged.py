@@ -60,7 +60,7 @@ class RaggedTensor:
         return cls.from_row_lengths(values, np.bincount(ids, minlength=count).astype(ids.dtype))
 
     @classmethod
-    def from_uniform_row_length(cls, values, uniform_row_length, nrows=None, name=None, validate=True):
+    def from_uniform_row_length(cls, values, uniform_row_length, nrows=None, validate=True, name=None):
         """Return the ragged tensor whose rows all have `uniform_row_length` values."""
         values, length = values if isinstance(values, RaggedTensor) else tensor(values), int(uniform_row_length)
         count = int(nrows) if nrows is not None else int(values.shape[0]) // length if length else 0

@@ -337,10 +337,10 @@ def embedding_lookup_sparse(params, sp_ids, sp_weights=None, combiner="mean", ma
     return total / grouped.unsorted_segment_sum(weights * weights, segments, count) ** 0.5
 
 
-def safe_embedding_lookup_sparse(params, sparse_ids, sparse_weights=None, combiner="mean", default_id=None,
+def safe_embedding_lookup_sparse(embedding_weights, sparse_ids, sparse_weights=None, combiner="mean", default_id=None,
                                  max_norm=None, name=None, allow_fast_lookup=False):
     """Return `embedding_lookup_sparse`, rows without ids giving zeros."""
-    return embedding_lookup_sparse(params, sparse_ids, sparse_weights, combiner, max_norm)
+    return embedding_lookup_sparse(embedding_weights, sparse_ids, sparse_weights, combiner, max_norm)
 
 
 def map_values(op, *args, **kwargs):
