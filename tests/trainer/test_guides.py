@@ -325,3 +325,27 @@ def test_steps_whose_shapes_depend_on_values_run_uncompiled():
     model.compile("sgd", masked, jit_compile=True)
     with pytest.raises(ValueError, match="boolean_mask's mask must be known"):
         model.fit(x, y, verbose=0)
+
+
+def test_an_own_step_may_call_the_model_with_something_else():
+    """The graph attention example: fit's x are node numbers, the model itself is called with the graph."""
+    class Nodes(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.features, self.last = np.ones((4, 3), "float32"), layers.Dense(2)
+
+        def call(self, inputs):
+            features, edges = inputs
+            return self.last(features) + edges
+
+        def train_step(self, data):
+            rows, labels = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(y=labels, y_pred=tf.gather(self((self.features, 1.0)), rows))
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_weights), self.trainable_weights))
+            return {"loss": loss}
+
+    model = Nodes()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(np.arange(4), np.array([0, 1, 1, 1]), epochs=2, verbose=0).history["loss"]
+    assert history[1] < history[0]
