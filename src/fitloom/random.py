@@ -4,6 +4,7 @@
 from fitloom.ops import random_experimental as experimental
 from fitloom.ops.generator import (
     Generator as Generator,
+    create_rng_state as create_rng_state,
     get_global_generator as get_global_generator,
     set_global_generator as set_global_generator,
 )
@@ -23,6 +24,7 @@ from fitloom.ops.random import (
     stateless_categorical as stateless_categorical,
     stateless_gamma as stateless_gamma,
     stateless_normal as stateless_normal,
+    stateless_parameterized_truncated_normal as stateless_parameterized_truncated_normal,
     stateless_poisson as stateless_poisson,
     stateless_shuffle as stateless_shuffle,
     stateless_truncated_normal as stateless_truncated_normal,

@@ -94,7 +94,7 @@ def join_cluster(addresses, rank, timeout_seconds=None):
     """Meet the other workers, start jax's collectives, and make the seeds one."""
     from importlib.metadata import version
 
-    seed, drawn, counter = engine.stream_state()
+    seed, drawn, counter = engine.stream_state()[:3]
     about = {"version": f"jax {jax.__version__} and NumPy {version('numpy')}", "host": socket.gethostname(),
              "pid": os.getpid(), "seed": None if seed is None else int(seed), "drawn": drawn, "counter": counter}
     everyone, port = CLUSTER.join(addresses, rank, about, timeout_seconds)

@@ -34,6 +34,8 @@ from fitloom.engine.devices import device as device  # noqa: E402
 from fitloom.engine.functional import (  # noqa: E402
     Functional as Functional,
     StepProgram as StepProgram,
+    draw_keras_seed as draw_keras_seed,
+    draw_operation_seed as draw_operation_seed,
     draw_seed as draw_seed,
     functional as functional,
     begin_steps as begin_steps,
@@ -63,10 +65,12 @@ from fitloom.engine.recording import (  # noqa: E402
     record as record,
 )
 from fitloom.engine.seeds import (  # noqa: E402
+    default_seed as default_seed,
     get_seed as get_seed,
     host_generator as host_generator,
     in_seed_scope as in_seed_scope,
     next_host_seed as next_host_seed,
+    next_operation_seed as next_operation_seed,
     restore_stream as restore_stream,
     seed_scope as seed_scope,
     set_random_seed as set_random_seed,

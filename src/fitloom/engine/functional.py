@@ -15,7 +15,7 @@ from fitloom.engine.inline import InlineTrace
 from fitloom.engine.instruction import STATISTICS
 from fitloom.engine.interpreter import Uncompiled
 from fitloom.engine.placement import Placement, placement_of
-from fitloom.engine.seeds import next_host_seed
+from fitloom.engine.seeds import next_host_seed, next_keras_seed, next_operation_seed
 from fitloom.engine.store import LAYOUT, repack, unpack
 from fitloom.engine.tensor import Tensor
 
@@ -337,6 +337,26 @@ def begin_steps():
     trace = CONTEXT.trace
     if not trace.closed and not trace.inline and trace.wrote and not trace.nested:
         trace.flush()
+
+
+def draw_operation_seed(own_seed, name, count) -> Tensor:
+    """Return the seed of a drawing operation: outside functions and datasets, where TensorFlow's generator starts.
+
+    Args:
+        own_seed: the operation's seed, or None.
+        name: of the operation and its dtype.
+        count: how many numbers it draws.
+    """
+    if isinstance(CONTEXT.trace, InlineTrace) or CONTEXT.seeds is not None:
+        return draw_seed(own_seed)
+    return Tensor(np.asarray(next_operation_seed(own_seed, name, count), np.uint64))
+
+
+def draw_keras_seed() -> Tensor:
+    """Return the seed of a `keras.random` function that was given none."""
+    if isinstance(CONTEXT.trace, InlineTrace) or CONTEXT.seeds is not None:
+        return draw_seed()
+    return Tensor(np.asarray(next_keras_seed(), np.uint64))
 
 
 def draw_seed(own_seed=None) -> Tensor:

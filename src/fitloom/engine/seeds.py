@@ -8,12 +8,20 @@ import numpy as np
 from fitloom.engine.context import CONTEXT, LOCK
 
 _MASK = (1 << 32) - 1
+_MOST = (1 << 31) - 1    # TensorFlow cuts seeds to 31 bits
+_UNSET = 87654321        # its global seed where only the operation has one
+_BLOCKS = 256            # by which its generators move on for each number
 
 
 class _Stream:
     seed = None          # the user's seed, or None
     drawn = 0            # the seed in use
     counter = 0
+    operations = 0       # seeds of single operations drawn so far, TensorFlow's sequence
+    random = None        # (Python's generator that gives them, how many it has given)
+    given: dict = {}     # (operation, global and own seed) -> numbers drawn, of operations with seeds of their own
+    python = True        # whether unseeded initializers follow Python's `random`, as in Keras
+    keras = None         # the state of the SeedGenerator of `keras.random` functions without a seed
 
 
 STREAM = _Stream()
@@ -26,7 +34,8 @@ def set_seed(seed):
     with LOCK:
         STREAM.seed = seed
         STREAM.drawn = secrets.randbits(32) if seed is None else high_half(int(seed))
-        STREAM.counter = 0
+        STREAM.counter = STREAM.operations = 0
+        STREAM.random, STREAM.given, STREAM.python, STREAM.keras = None, {}, seed is None, None
 
 
 def get_seed():
@@ -35,14 +44,66 @@ def get_seed():
 
 
 def stream_state():
-    """Return (seed in use, counter): what a checkpoint stores."""
-    return STREAM.seed, STREAM.drawn, STREAM.counter
+    """Return what a checkpoint stores: the user's seed, the one in use, counters, draws of seeded operations."""
+    given = [[*key, count] for key, count in STREAM.given.items()]
+    return STREAM.seed, STREAM.drawn, STREAM.counter, STREAM.operations, STREAM.python, given, STREAM.keras
 
 
 def restore_stream(state):
-    """Continue where `stream_state()` was taken."""
+    """Continue where `stream_state()` was taken; its first three parts alone are enough for what functions draw."""
     with LOCK:
-        STREAM.seed, STREAM.drawn, STREAM.counter = state
+        STREAM.seed, STREAM.drawn, STREAM.counter, *rest = state
+        STREAM.operations, STREAM.python, given, STREAM.keras = rest or (0, False, (), None)
+        STREAM.random, STREAM.given = None, {tuple(key): count for *key, count in given}
+
+
+def next_operation_seed(own_seed, name, count):
+    """Return (key, low, high), where the generator of an operation outside functions starts: TensorFlow's choice.
+
+    Args:
+        own_seed: the operation's seed, or None.
+        name: of the operation; with a seed of its own each goes on where it stopped.
+        count: how many numbers it draws.
+    """
+    with LOCK:
+        if own_seed is None and STREAM.seed is None:
+            fresh = next_host_seed()
+            return fresh & _MASK, 0, fresh >> 32
+        first = _UNSET if STREAM.seed is None else int(STREAM.seed) % _MOST
+        if own_seed is not None:
+            second = int(own_seed) % _MOST
+        else:
+            made, position = STREAM.random or (random.Random(STREAM.seed), 0)
+            for _ in range(STREAM.operations - position):        # the stream was restored
+                made.randint(0, _MOST)
+            second = made.randint(0, _MOST) % _MOST
+            STREAM.operations += 1
+            STREAM.random = made, STREAM.operations
+        second = second or (0 if first else _MOST)
+        if own_seed is None:
+            return first, 0, second
+        key = (name, first, second)
+        before = STREAM.given.get(key, 0)
+        STREAM.given[key] = before + count
+        return first, int(before * _BLOCKS), second
+
+
+def next_keras_seed() -> int:
+    """Return the next seed of `keras.random` functions without one, as Keras's global SeedGenerator gives them."""
+    with LOCK:
+        if STREAM.keras is None:
+            STREAM.keras = [default_seed(), 0]
+        state = STREAM.keras
+        STREAM.keras = [(word + 1) * 5387 % 933199 for word in state]       # Keras's step without an order
+        return state[0] << 32 | state[1]
+
+
+def default_seed() -> int:
+    """Return the seed of an initializer or a SeedGenerator that was given none: from Python's `random`, as in Keras.
+
+    After `tf.random.set_seed` alone it comes from the program's stream.
+    """
+    return random.randint(1, 10**9) if STREAM.python else int(host_generator().integers(1, 10**9))
 
 
 def next_host_seed(own_seed=None, count=1) -> int:
@@ -101,6 +162,7 @@ def set_random_seed(seed):
     random.seed(int(seed))
     np.random.seed(int(seed) & 0xFFFFFFFF)
     set_seed(int(seed))
+    STREAM.python = True
 
 
 set_seed(None)

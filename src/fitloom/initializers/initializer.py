@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base classes of initializers."""
+import math
+
 import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, dtypes, serialization
+from fitloom.ops.kernels import philox
 
 
 class Initializer:
@@ -43,8 +46,9 @@ class Initializer:
 class RandomInitializer(Initializer):
     """Base of initializers that draw from a generator.
 
-    The same seed gives the same values, on every call and every machine; without a seed one is taken, at
-    construction, from the process's generator (`tf.random.set_seed`, `keras.utils.set_random_seed`).
+    The same seed gives the same values, on every call and every machine: those of Keras on TensorFlow. Without a seed
+    one is taken, at construction, from Python's `random`, as in Keras (`keras.utils.set_random_seed`), or after
+    `tf.random.set_seed` from the program's stream.
 
     Args:
         seed: int, `keras.random.SeedGenerator` (each call then gives new values), or None.
@@ -55,20 +59,39 @@ class RandomInitializer(Initializer):
             seed = serialization.deserialize_keras_object(seed)     # a SeedGenerator of a configuration
         self._given_seed = seed
         if seed is None:
-            seed = int(engine.host_generator(None).integers(0, 2**31 - 1))
+            seed = engine.default_seed()
         elif not hasattr(seed, "next") and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
             raise ValueError(
                 f"{type(self).__name__} expected `seed` to be an int, a SeedGenerator or None, but received "
                 f"'{seed}' (of type {type(seed).__name__}).")
         self.seed = seed
 
-    def generator(self) -> np.random.Generator:
-        """Return the generator that the next draw uses."""
+    def start(self, name, count) -> philox.Start:
+        """Return where the generator of the next draw starts.
+
+        Args:
+            name: of the draw and its dtype.
+            count: how many numbers it takes.
+        """
         seed = self.seed
-        if hasattr(seed, "next"):
-            words = np.asarray(seed.next(), np.uint64).ravel()
-            seed = int(words[0]) << 32 | int(words[-1])
-        return engine.host_generator(int(seed))
+        if not hasattr(seed, "next"):
+            return philox.stateless_start(int(seed), 0)
+        first, second = np.asarray(seed.next()).astype(np.uint32).view(np.int32).ravel()
+        return philox.stateless_start(first, second)
+
+    def uniform(self, shape, dtype, low, high):
+        """Return uniform numbers in [low, high)."""
+        return philox.on_host(philox.uniform, self._start("uniform", shape, dtype), shape, dtype) * dtype.type(
+            high - low) + dtype.type(low)
+
+    def normal(self, shape, dtype, mean, stddev, truncated=False):
+        """Return normal numbers, with `truncated` within two standard deviations."""
+        draw, name = (philox.truncated_normal, "truncated_normal") if truncated else (philox.normal, "normal")
+        return philox.on_host(draw, self._start(name, shape, dtype), shape, dtype) * dtype.type(stddev) \
+            + dtype.type(mean)
+
+    def _start(self, name, shape, dtype):
+        return self.start(f"{name} {dtype.name}", math.prod(shape))
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -86,8 +109,3 @@ def numpy_dtype(dtype, floating_for=None) -> np.dtype:
     if floating_for and not dtype.is_floating:
         raise ValueError(f"{floating_for} expected a floating dtype, but received dtype='{dtype.name}'.")
     return dtype.numpy_dtype
-
-
-def width_of(dtype: np.dtype):
-    """Return the dtype in which NumPy draws for `dtype`: float64 for float64, else float32."""
-    return np.float64 if dtype == np.float64 else np.float32

@@ -11,9 +11,9 @@ from fitloom.initializers.random_initializers import RandomNormal, RandomUniform
 class _Fresh(RandomInitializer):
     """Without a seed every call draws new values (those of `keras.initializers` repeat the first call's)."""
 
-    def generator(self) -> np.random.Generator:
-        """Return the generator that the next draw uses."""
-        return engine.host_generator(None) if self._given_seed is None else super().generator()
+    def start(self, name, count):
+        """Return where the generator of the next draw starts: without a seed as that of `tf.random.normal`."""
+        return engine.next_operation_seed(None, name, count) if self._given_seed is None else super().start(name, count)
 
 
 class random_normal_initializer(_Fresh, RandomNormal):

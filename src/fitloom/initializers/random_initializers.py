@@ -4,24 +4,11 @@ import math
 
 import numpy as np
 
-from fitloom.initializers.initializer import RandomInitializer, dimensions, numpy_dtype, width_of
+from fitloom import engine
+from fitloom.initializers.initializer import RandomInitializer, dimensions, numpy_dtype
 
 # Standard deviation of the unit normal truncated to [-2, 2].
 _TRUNCATED_STDDEV = 0.87962566103423978
-
-
-def _truncated_normal(generator, shape, width):
-    """Draw unit normals, again wherever one lies outside [-2, 2]."""
-    count = math.prod(shape)
-    kept = np.empty(count, width)
-    filled = 0
-    while filled < count:
-        # 95.45 % are accepted, so one extra twentieth nearly always suffices for one round.
-        drawn = generator.standard_normal(int((count - filled) * 1.06) + 16, dtype=width)
-        drawn = drawn[np.abs(drawn) <= 2][:count - filled]
-        kept[filled:filled + len(drawn)] = drawn
-        filled += len(drawn)
-    return kept.reshape(shape)
 
 
 class RandomNormal(RandomInitializer):
@@ -40,8 +27,7 @@ class RandomNormal(RandomInitializer):
     def draw(self, shape, dtype=None):
         """Return `mean + stddev * n`."""
         dtype = numpy_dtype(dtype, type(self).__name__)
-        unit = self.generator().standard_normal(dimensions(shape), dtype=width_of(dtype))
-        return np.asarray(self.mean + self.stddev * unit, dtype)
+        return self.normal(dimensions(shape), dtype, self.mean, self.stddev)
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -54,8 +40,7 @@ class TruncatedNormal(RandomNormal):
     def draw(self, shape, dtype=None):
         """Return `mean + stddev * n` with |n| <= 2."""
         dtype = numpy_dtype(dtype, type(self).__name__)
-        unit = _truncated_normal(self.generator(), dimensions(shape), width_of(dtype))
-        return np.asarray(self.mean + self.stddev * unit, dtype)
+        return self.normal(dimensions(shape), dtype, self.mean, self.stddev, truncated=True)
 
 
 class RandomUniform(RandomInitializer):
@@ -69,9 +54,9 @@ class RandomUniform(RandomInitializer):
         """Return `minval + (maxval - minval) * u`; integers for an integer dtype."""
         dtype = numpy_dtype(dtype)
         if dtype.kind in "iu":
-            return self.generator().integers(self.minval, self.maxval, dimensions(shape)).astype(dtype)
-        unit = self.generator().random(dimensions(shape), dtype=width_of(dtype))
-        return np.asarray(self.minval + (self.maxval - self.minval) * unit, dtype)
+            key = sum(int(part) << (64 * i) for i, part in enumerate(self.start("integers", 1))) % 2**64
+            return engine.host_generator(key).integers(self.minval, self.maxval, dimensions(shape)).astype(dtype)
+        return self.uniform(dimensions(shape), dtype, self.minval, self.maxval)
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -111,14 +96,11 @@ class VarianceScaling(RandomInitializer):
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
-        generator, width = self.generator(), width_of(dtype)
         if self.distribution == "uniform":
-            drawn = math.sqrt(3 * variance) * (2 * generator.random(shape, dtype=width) - 1)
-        elif self.distribution == "truncated_normal":
-            drawn = math.sqrt(variance) / _TRUNCATED_STDDEV * _truncated_normal(generator, shape, width)
-        else:
-            drawn = math.sqrt(variance) * generator.standard_normal(shape, dtype=width)
-        return np.asarray(drawn, dtype)
+            limit = math.sqrt(3 * variance)
+            return self.uniform(shape, dtype, -limit, limit)
+        truncated = self.distribution == "truncated_normal"
+        return self.normal(shape, dtype, 0.0, math.sqrt(variance) / (_TRUNCATED_STDDEV if truncated else 1), truncated)
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -191,8 +173,8 @@ class Orthogonal(RandomInitializer):
         if len(shape) < 2:
             raise ValueError(f"Orthogonal needs a shape of two or more axes, but received shape={shape}.")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        normals = self.generator().standard_normal((max(rows, columns), min(rows, columns)))
-        q, r = np.linalg.qr(normals)
+        normals = self.normal((max(rows, columns), min(rows, columns)), dtype, 0.0, 1.0)
+        q, r = np.linalg.qr(normals.astype(np.float64))
         q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
         return np.asarray(self.gain * (q.T if rows < columns else q).reshape(shape), dtype)
 

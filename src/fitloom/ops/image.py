@@ -153,7 +153,7 @@ def transpose(image, name=None):
 
 
 def _seeded(seed, stateless):
-    return random.seed_of(seed) if stateless else engine.draw_seed(seed)
+    return random.seed_of(seed) if stateless else engine.draw_operation_seed(seed, "uniform float32", 1)
 
 
 @op(name="random_flip")
@@ -162,7 +162,8 @@ def _flip_some(x, seed, *, axis):
     count = 1 if single else x.shape[0]
     from fitloom.ops.kernels.random import uniform
 
-    flip = (uniform(seed, (count,)) < 0.5).reshape((-1, 1, 1, 1)[1 if single else 0:])
+    unit = uniform(seed, (count,))
+    flip = (unit < 0.5 if single else unit > 0.5).reshape((-1, 1, 1, 1)[1 if single else 0:])
     return jnp.where(flip, jnp.flip(x, axis), x)
 
 
@@ -191,7 +192,7 @@ def _crop(x, seed, *, size):
     from fitloom.ops.kernels.random import randint
 
     room = np.asarray([s - t for s, t in zip(x.shape, size, strict=True)], np.int32)
-    start = randint(seed, (x.ndim,), np.zeros(x.ndim, np.int32), room + 1)
+    start = randint(seed, (x.ndim,), 0, np.iinfo(np.int32).max) % (room + 1)
     return lax.dynamic_slice(x, [start[i] for i in builtins.range(x.ndim)], size)
 
 
@@ -217,7 +218,11 @@ def _randomly(adjust, limits, default_name):
     def draw(seed, low, high):
         return random.draw_uniform(seed, (), "float32", low, high)
 
+    count = limits.__code__.co_argcount
+
     def stateful(image, *arguments, seed=None, **named):
+        if len(arguments) > count:
+            *arguments, seed = arguments
         low, high = limits(*arguments, **named)
         return adjust(image, draw(_seeded(seed, False), low, high))
 

@@ -61,14 +61,14 @@ def _words(seed):
 
 seed_words = _operation(_words, "seed_words")
 draw_uniform = _operation(
-    lambda seed, *, shape, low=0.0, high=1.0, dtype="float32": random.uniform(_words(seed), shape, low, high, dtype),
+    lambda seed, *, shape, low=0.0, high=1.0, dtype="float32": random.uniform(seed, shape, low, high, dtype),
     "draw_uniform")
 draw_normal = _operation(
-    lambda seed, *, shape, dtype="float32": random.normal(_words(seed), shape, dtype=dtype), "draw_normal")
+    lambda seed, *, shape, dtype="float32": random.normal(seed, shape, dtype=dtype), "draw_normal")
 draw_beta = _operation(
     lambda seed, *, shape, alpha, beta: random.beta(_words(seed), shape, alpha, beta), "draw_beta")
 draw_integers = _operation(
-    lambda seed, *, shape, low, high: random.randint(_words(seed), shape, low, high), "draw_integers")
+    lambda seed, *, shape, low, high: random.randint(seed, shape, low, high), "draw_integers")
 dot_product_attention = _operation(
     lambda query, key, value, bias, mask, seed, **settings: attention.dot_product_attention(
         query, key, value, bias, mask, seed=seed, **settings), "dot_product_attention")

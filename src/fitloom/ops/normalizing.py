@@ -118,7 +118,7 @@ def dropout(x, rate, noise_shape=None, seed=None, name=None):
     if rate.__class__ in (int, float) and rate == 0:
         return x
     noise_shape = None if noise_shape is None else [None if n is None else static_ints([n])[0] for n in noise_shape]
-    return dropout_kernel(x, engine.draw_seed(seed), rate, noise_shape)
+    return dropout_kernel(x, engine.draw_operation_seed(seed, "dropout", 1), rate, noise_shape)
 
 
 def alpha_dropout(x, rate, seed, noise_shape=None):

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers: `tf.random`.
 
-A draw is a function of a 64-bit seed. `normal`, `uniform` and the like take it from the program's stream, which
-`set_seed` starts anew; `stateless_*` from their argument; a `Generator` from its own state. The bits are ours: the
-same seed does not give TensorFlow's numbers, but always the same ones here.
+A draw is a function of a seed. `normal`, `uniform` and the like take it from the program's stream, which `set_seed`
+starts anew; `stateless_*` from their argument; a `Generator` from its own state. Uniform and normal numbers,
+classes and shuffles outside functions are those of TensorFlow on a CPU for the same seeds; the others are ours.
 """
 
 from __future__ import annotations
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,8 +18,9 @@ from fitloom import engine
 from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import op
+from fitloom.ops import shaping
 from fitloom.ops.calling import as_index, dtype_of, static_int, static_ints, tensor
-from fitloom.ops.kernels import random as kernels
+from fitloom.ops.kernels import philox, random as kernels
 
 
 def set_seed(seed):
@@ -29,13 +33,13 @@ def set_seed(seed):
 
 @op(name="seed")
 def _seed_of_words(words):
-    words = words.reshape(-1).astype(jnp.uint64)
-    return (words[0] << jnp.uint64(32)) ^ words[1] if words.shape[0] > 1 else words[0]
+    words = jax.lax.bitcast_convert_type(words.reshape(-1), jnp.uint64)
+    return jnp.stack(philox.scrambled(words[0], words[1] if words.shape[0] > 1 else jnp.uint64(0)))
 
 
 def seed_of(seed):
     """Return a seed tensor (uint64 scalar) from a seed tensor, one number, or two."""
-    if isinstance(seed, engine.Tensor) and seed.aval.shape == () and seed.aval.dtype == np.uint64:
+    if isinstance(seed, engine.Tensor) and seed.aval.shape in ((), (3,)) and seed.aval.dtype == np.uint64:
         return seed
     if hasattr(seed, "draw"):
         return seed.draw()
@@ -68,8 +72,10 @@ _binomial = op(lambda seed, counts, probs, *, shape, dtype: kernels.binomial(see
 _categorical = op(lambda seed, logits, *, count, dtype: kernels.categorical(seed, logits, count, dtype),
                   name="categorical")
 _shuffle = op(lambda seed, x, *, axis: kernels.shuffle(seed, x, axis), name="shuffle")
-_split = op(lambda seed, *, count: kernels.split(seed, count), name="split")
-_fold_in = op(lambda seed, number: kernels.fold_in(seed, number), name="fold_in")
+
+
+_between = op(lambda seed, mean, stddev, low, high, *, shape: kernels.normal_between(
+    seed, shape, mean, stddev, low, high), name="parameterized_truncated_normal")
 
 
 def _float(name, dtype, *allowed):
@@ -118,19 +124,23 @@ def draw_uniform(seed, shape, dtype="float32", minval=0, maxval=None):
 # ---- from the program's stream
 
 
+def _from_stream(seed, name, shape, dtype):
+    return engine.draw_operation_seed(seed, f"{name} {dtypes.name_of(dtype)}", math.prod(static_ints(shape)))
+
+
 def normal(shape, mean=0.0, stddev=1.0, dtype=dtypes.float32, seed=None, name=None):
     """Return normal numbers of the given mean and standard deviation."""
-    return draw_normal(engine.draw_seed(seed), shape, dtype, mean, stddev)
+    return draw_normal(_from_stream(seed, "normal", shape, dtype), shape, dtype, mean, stddev)
 
 
 def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=dtypes.float32, seed=None, name=None):
     """Return normal numbers; those beyond two standard deviations are drawn again."""
-    return draw_truncated_normal(engine.draw_seed(seed), shape, dtype, mean, stddev)
+    return draw_truncated_normal(_from_stream(seed, "truncated_normal", shape, dtype), shape, dtype, mean, stddev)
 
 
 def uniform(shape, minval=0, maxval=None, dtype=dtypes.float32, seed=None, name=None):
     """Return numbers spread evenly over [minval, maxval); whole ones for an integer dtype."""
-    return draw_uniform(engine.draw_seed(seed), shape, dtype, minval, maxval)
+    return draw_uniform(_from_stream(seed, "uniform", shape, dtype), shape, dtype, minval, maxval)
 
 
 def _parameters(dtype, *values):
@@ -141,26 +151,30 @@ def gamma(shape, alpha, beta=None, dtype=dtypes.float32, seed=None, name=None):
     """Return gamma numbers of shape `shape` + the parameters' shape; mean alpha / beta."""
     alpha, beta = _parameters(dtype, alpha, 1.0 if beta is None else beta)
     inner = np.broadcast_shapes(tuple(alpha.shape), tuple(beta.shape))
-    return _gamma(engine.draw_seed(seed), alpha, beta, shape=(*static_ints(shape), *inner),
+    return _gamma(engine.draw_operation_seed(seed, "gamma", 1), alpha, beta, shape=(*static_ints(shape), *inner),
                   dtype=dtypes.name_of(alpha.dtype))
 
 
 def poisson(shape, lam, dtype=dtypes.float32, seed=None, name=None):
     """Return Poisson numbers of shape `shape` + the shape of the means `lam`."""
     lam, = _parameters(dtypes.float32, lam)
-    return _poisson(engine.draw_seed(seed), lam, shape=(*static_ints(shape), *tuple(lam.shape)),
+    return _poisson(engine.draw_operation_seed(seed, "poisson", 1), lam, shape=(*static_ints(shape), *tuple(lam.shape)),
                     dtype=dtypes.name_of(dtype))
 
 
 def categorical(logits, num_samples, dtype=None, seed=None, name=None):
     """Return class numbers drawn with probabilities softmax(logits), (batch, num_samples) int64."""
-    return _categorical(engine.draw_seed(seed), tensor(logits), count=static_int(num_samples),
+    logits, count = tensor(logits), static_int(num_samples)
+    reserved = int(logits.shape[0]) * (-(-count // 4) * 4) * 2            # numbers of 64 bits, in blocks of four
+    return _categorical(engine.draw_operation_seed(seed, "categorical", reserved), logits, count=count,
                         dtype=dtypes.name_of(dtype or dtypes.int64))
 
 
 def shuffle(value, seed=None, name=None):
     """Return the slices along axis 0 in random order."""
-    return _shuffle(engine.draw_seed(seed), tensor(value), axis=0)
+    value = tensor(value)
+    blocks = -(-int(value.shape[0]) // 4)
+    return _shuffle(engine.draw_operation_seed(seed, "shuffle", blocks / 256), value, axis=0)
 
 
 # ---- stateless: functions of the seed argument
@@ -174,6 +188,21 @@ def stateless_normal(shape, seed, mean=0.0, stddev=1.0, dtype=dtypes.float32, na
 def stateless_truncated_normal(shape, seed, mean=0.0, stddev=1.0, dtype=dtypes.float32, name=None, alg="auto_select"):
     """Return truncated normal numbers, the same for the same seed."""
     return draw_truncated_normal(seed_of(seed), shape, dtype, mean, stddev)
+
+
+def stateless_parameterized_truncated_normal(shape, seed, means=0.0, stddevs=1.0, minvals=-2.0, maxvals=2.0,
+                                             name=None):
+    """Return normal numbers between `minvals` and `maxvals`, the same for the same seed.
+
+    Args:
+        shape: of the result; the parameters broadcast to it.
+        seed: two whole numbers.
+        means, stddevs: of the normal distribution before it is cut.
+        minvals, maxvals: bounds.
+    """
+    first = next((x for x in (means, stddevs, minvals, maxvals) if dtype_of(x) is not None), None)
+    dtype = dtypes.float32 if first is None else dtype_of(first)
+    return _between(seed_of(seed), *_parameters(dtype, means, stddevs, minvals, maxvals), shape=static_ints(shape))
 
 
 def stateless_uniform(shape, seed, minval=0, maxval=None, dtype=dtypes.float32, name=None, alg="auto_select"):
@@ -211,24 +240,19 @@ def stateless_shuffle(value, seed, alg="auto_select", name=None):
 
 def split(seed, num=2, alg="auto_select"):
     """Return `num` seeds made from one, (num, 2)."""
-    return _as_words(_split(seed_of(seed), count=static_int(num)), dtype=_word_type(seed))
+    return draw_uniform(seed_of(seed), (static_int(num), 2), _word_type(seed), None, None)
 
 
 def fold_in(seed, data, alg="auto_select"):
     """Return a new seed made from a seed and a whole number."""
-    return _as_words(_fold_in(seed_of(seed), as_index(data)), dtype=_word_type(seed))
+    data = tensor(data)
+    first = draw_uniform(seed_of(seed), (), dtype_of(data), None, None)
+    return shaping.stack([first, data])
 
 
 def _word_type(seed):
     found = dtype_of(seed)
     return "int32" if found is None else found.name
-
-
-@op(name="seed_words")
-def _as_words(seed, *, dtype):
-    if seed.dtype == jnp.uint64:
-        seed = jnp.stack([seed >> jnp.uint64(32), seed & jnp.uint64(0xFFFFFFFF)], -1)
-    return seed.astype(dtype)
 
 
 def get_seed(op_seed):
@@ -269,6 +293,6 @@ def _draw_candidates(seed, true, *, count, unique, top, log_uniform):
 
 
 class Algorithm:
-    """Names of generators; all give the same numbers here (Threefry)."""
+    """Names of generators. AUTO_SELECT and PHILOX are one; THREEFRY exists for TPUs only, as in TensorFlow."""
 
     PHILOX, THREEFRY, AUTO_SELECT = 1, 2, 3

@@ -3,6 +3,7 @@
 
 from fitloom.ops.generator import (
     Generator as Generator,
+    create_rng_state as create_rng_state,
     get_global_generator as get_global_generator,
     set_global_generator as set_global_generator,
 )
@@ -13,5 +14,5 @@ from fitloom.ops.random import (
     stateless_shuffle as stateless_shuffle,
 )
 
-__all__ = ["Algorithm", "Generator", "get_global_generator", "set_global_generator", "stateless_fold_in",
-           "stateless_shuffle", "stateless_split"]
+__all__ = ["Algorithm", "Generator", "create_rng_state", "get_global_generator", "set_global_generator",
+           "stateless_fold_in", "stateless_shuffle", "stateless_split"]

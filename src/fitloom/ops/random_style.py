@@ -8,7 +8,9 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import config, dtypes
+from fitloom.engine import op
 from fitloom.ops import random as draws
+from fitloom.ops.kernels import random as kernels
 from fitloom.ops.calling import dtype_of, static_axis, static_int, static_ints
 from fitloom.ops.normalizing import dropout_kernel
 from fitloom.ops.numpy_rules import as_tensor
@@ -17,7 +19,7 @@ from fitloom.ops.numpy_rules import as_tensor
 def seed_tensor(seed):
     """Return a seed tensor for a Keras seed."""
     if seed is None:
-        return engine.draw_seed()
+        return engine.draw_keras_seed()
     if isinstance(seed, (int, np.integer)):
         return draws.seed_of([int(seed), 0])
     if hasattr(seed, "draw") or engine.is_tensor(seed):
@@ -87,9 +89,12 @@ def binomial(shape, counts, probabilities, dtype=None, seed=None):
                            shape=static_ints(shape), dtype=dtype)
 
 
+_shuffle = op(lambda seed, x, *, axis: kernels.shuffle_by_keys(seed, x, axis), name="shuffle")
+
+
 def shuffle(x, axis=0, seed=None):
     """Return the slices along `axis` in random order."""
-    return draws._shuffle(seed_tensor(seed), as_tensor(x), axis=static_axis(axis))
+    return _shuffle(seed_tensor(seed), as_tensor(x), axis=static_axis(axis))
 
 
 def dropout(inputs, rate, noise_shape=None, seed=None):

@@ -23,6 +23,11 @@ def _advance(state):
     return state + np.asarray([0, 1], np.uint32)
 
 
+@op(name="advance_seed")
+def _advance_both(state):
+    return ((state.astype(np.uint64) + np.uint64(1)) * np.uint64(5387) % np.uint64(933199)).astype(np.uint32)
+
+
 @registry.builtin("keras.random")
 class SeedGenerator:
     """A sequence of seeds: `state` holds (seed, counter), and each draw counts one up.
@@ -43,7 +48,7 @@ class SeedGenerator:
         if unused:
             raise ValueError(f"Unrecognized keyword arguments of SeedGenerator: {sorted(unused)}.")
         if seed is None:
-            seed = engine.host_generator().integers(1 << 31)  # follows set_random_seed
+            seed = engine.default_seed()
         if not isinstance(seed, (int, np.integer)):
             raise ValueError(f"SeedGenerator expected a whole number as seed, but received {seed!r}.")
         if seed < 0:
@@ -54,9 +59,9 @@ class SeedGenerator:
         self.state = engine.KerasVariable(value, dtype="uint32", trainable=False, name="seed_generator_state")
 
     def next(self, ordered=True):
-        """Return the state, two uint32 words, and advance it."""
+        """Return the state, two uint32 words, and advance it: its second word counts, without an order both change."""
         current = self.state.value if hasattr(self.state, "value") else self.state.read_value()
-        self.state.assign(_advance(current))
+        self.state.assign(_advance(current) if ordered else _advance_both(current))
         return current
 
     def draw(self):

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fitloom.ops.kernels.random import folded
+
 # Larger arrays are counted axis by axis: a dimension of more does not fit 32-bit indices.
 _MOST_IN_ONE_IOTA = 2**31
 
@@ -130,6 +132,8 @@ def _to_unit(bits):
 def _key(seed):
     """Return two well-mixed uint32 scalars: nearby seeds must give unrelated keys."""
     seed = jnp.asarray(seed)
+    if seed.shape == (3,):
+        seed = folded(seed)
     if seed.shape == (2,):
         low, high = seed[0].astype(jnp.uint32), seed[1].astype(jnp.uint32)
     elif seed.shape == ():
@@ -139,7 +143,7 @@ def _key(seed):
         else:
             high = jnp.zeros((), jnp.uint32)
     else:
-        raise ValueError(f"a seed is a scalar or two uint32 words, received shape {seed.shape}")
+        raise ValueError(f"a seed is a scalar, two uint32 words or three uint64, received shape {seed.shape}")
     # Two rounds of a Feistel network on the pair, each with the full finalizer (murmur3's
     # constants): a bijection of the 64 bits, so different seeds always give different keys.
     low = low ^ _mix(high + np.uint32(0x9E3779B9))

@@ -1,22 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random numbers as pure functions of a seed of two uint32 words.
+"""Random numbers as pure functions of a seed, the same on every platform.
 
-Threefry (jax.random) for quality: the same seed gives the same numbers on every platform.
+Uniform, normal and truncated normal numbers, whole numbers, classes and permutations are those that TensorFlow draws on
+a CPU (`fitloom.ops.kernels.philox`); the other distributions are made of Threefry bits (jax.random).
 Dropout has a faster generator of its own, `fitloom.ops.kernels.dropout`.
 
-Every function takes `seed`, a uint32 array of shape (2,), and returns the given dtype exactly.
-float16 and bfloat16 draws are made in float32 and rounded towards zero or clipped where a
-bound is open, so that `uniform` never returns its upper bound.
+A `seed` is a uint64 array of shape (3,), where the generator starts (key, low and high half of its counter); or a
+stateless seed of two 32-bit numbers, as a uint64 scalar (the first one in its high half) or as two uint32 words.
+Every function returns the given dtype exactly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fitloom.ops.kernels import philox
 
 DTypeLike = jax.typing.DTypeLike
+
+
+def folded(seed: jax.Array) -> jax.Array:
+    """Return a seed of shape (3,) as one uint64 number, for generators of another kind."""
+    return seed[0] ^ (seed[1] << jnp.uint64(7)) ^ (seed[2] << jnp.uint64(32)) ^ (seed[2] >> jnp.uint64(32))
+
+
+def start_of(seed: jax.Array) -> philox.Start:
+    """Return where the generator starts for a seed."""
+    seed = jnp.asarray(seed)
+    if seed.dtype == jnp.uint64 and seed.shape == (3,):
+        return philox.Start(seed[0], seed[1], seed[2])
+    if seed.ndim == 0:
+        seed = seed.astype(jnp.uint64)
+        words = [seed >> jnp.uint64(32), seed & jnp.uint64(0xFFFFFFFF)]
+    else:
+        words = [seed[0], seed[1]]
+    # a stateless seed of uint32 is read as int32, whose sign is kept
+    signed = [lax.bitcast_convert_type(word.astype(jnp.uint32), jnp.int32).astype(jnp.int64) for word in words]
+    return philox.scrambled(*[lax.bitcast_convert_type(word, jnp.uint64) for word in signed])
 
 
 def uniform(
@@ -27,9 +53,12 @@ def uniform(
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Draw from the uniform distribution on [low, high)."""
-    dtype = jnp.dtype(dtype)
+    dtype, shape = jnp.dtype(dtype), tuple(shape)
+    unit = philox.uniform(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
+    if low.__class__ is float and high.__class__ is float and (low, high) == (0.0, 1.0):
+        return unit
     low, high = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
-    return jax.random.uniform(_key(seed), tuple(shape), dtype, low, high)
+    return unit * (high - low) + low
 
 
 def normal(
@@ -40,9 +69,9 @@ def normal(
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Draw from the normal distribution."""
-    dtype, wide = jnp.dtype(dtype), _wide(dtype)
-    unit = jax.random.normal(_key(seed), tuple(shape), wide)
-    return (unit * jnp.asarray(stddev, wide) + jnp.asarray(mean, wide)).astype(dtype)
+    dtype, shape = jnp.dtype(dtype), tuple(shape)
+    unit = philox.normal(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
+    return unit * jnp.asarray(stddev, dtype) + jnp.asarray(mean, dtype)
 
 
 def truncated_normal(
@@ -53,10 +82,25 @@ def truncated_normal(
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Draw from the normal distribution cut off at two standard deviations on both sides."""
-    dtype, wide = jnp.dtype(dtype), _wide(dtype)
-    low, high = jnp.asarray(-2.0, wide), jnp.asarray(2.0, wide)
-    unit = jax.random.truncated_normal(_key(seed), low, high, tuple(shape), wide)
-    return (unit * jnp.asarray(stddev, wide) + jnp.asarray(mean, wide)).astype(dtype)
+    dtype, shape = jnp.dtype(dtype), tuple(shape)
+    unit = philox.truncated_normal(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
+    return unit * jnp.asarray(stddev, dtype) + jnp.asarray(mean, dtype)
+
+
+def normal_between(
+    seed: jax.Array,
+    shape: Sequence[int],
+    mean: jax.Array,
+    stddev: jax.Array,
+    low: jax.Array,
+    high: jax.Array,
+) -> jax.Array:
+    """Draw from the normal distribution cut off at `low` and `high`; all parameters broadcast to shape."""
+    dtype = jnp.result_type(mean, stddev)
+    wide = _wide(dtype)
+    mean, stddev, low, high = (x.astype(wide) for x in (mean, stddev, low, high))
+    unit = jax.random.truncated_normal(_key(seed), (low - mean) / stddev, (high - mean) / stddev, tuple(shape), wide)
+    return jnp.clip(unit * stddev + mean, low, high).astype(dtype)
 
 
 def randint(
@@ -66,15 +110,21 @@ def randint(
     high: int | jax.Array,
     dtype: DTypeLike = jnp.int32,
 ) -> jax.Array:
-    """Draw integers uniformly from [low, high)."""
-    return jax.random.randint(_key(seed), tuple(shape), low, high, jnp.dtype(dtype))
+    """Draw integers uniformly from [low, high): the remainder of random bits, which favours none noticeably."""
+    dtype = jnp.dtype(dtype)
+    wide = dtype if dtype.itemsize >= 4 else jnp.dtype(jnp.int64)
+    unsigned = jnp.dtype(f"uint{8 * wide.itemsize}")
+    low, high = jnp.asarray(low, wide), jnp.asarray(high, wide)
+    span = lax.bitcast_convert_type(high, unsigned) - lax.bitcast_convert_type(low, unsigned)
+    drawn = lax.rem(*jnp.broadcast_arrays(bits(seed, shape, unsigned), jnp.maximum(span, unsigned.type(1))))
+    return (lax.bitcast_convert_type(drawn, wide) + low).astype(dtype)
 
 
 def bits(seed: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.uint32) -> jax.Array:
     """Draw uniformly from all values of an integer dtype."""
-    wanted = jnp.dtype(dtype)
-    unsigned = jax.random.bits(_key(seed), tuple(shape), jnp.dtype(f"uint{8 * wanted.itemsize}"))
-    return jax.lax.bitcast_convert_type(unsigned, wanted)
+    dtype, shape = jnp.dtype(dtype), tuple(shape)
+    wide = dtype if dtype.itemsize >= 4 else jnp.dtype(jnp.uint32)
+    return philox.integers(jnp, start_of(seed), math.prod(shape), wide).reshape(shape).astype(dtype)
 
 
 def bernoulli(
@@ -105,20 +155,36 @@ def categorical(
     Returns:
         `(batch, num_samples)`.
     """
-    logits = logits.astype(_wide(logits.dtype))
-    shape = (num_samples, *logits.shape[:-1])
-    drawn = jax.random.categorical(_key(seed), logits, axis=-1, shape=shape)
-    return jnp.moveaxis(drawn, 0, -1).astype(dtype)
+    rows = math.prod(logits.shape[:-1])
+    logits, classes = logits.reshape(rows, logits.shape[-1]), logits.shape[-1]
+    unit = philox.uniform(jnp, start_of(seed), rows * num_samples, np.float64).reshape(rows, num_samples)
+    finite = jnp.isfinite(logits)
+    top = jnp.max(jnp.where(finite, logits, jnp.finfo(logits.dtype).min), -1, keepdims=True)
+    weights = jnp.exp(logits.astype(jnp.float64) - top.astype(jnp.float64))
+    running = jnp.cumsum(jnp.where(finite, weights, 0.0), -1)
+    drawn = jax.vmap(lambda sums, u: jnp.searchsorted(sums, u * sums[-1], side="right"))(running, unit)
+    return jnp.minimum(drawn, classes - 1).astype(dtype)
 
 
 def shuffle(seed: jax.Array, x: jax.Array, axis: int = 0) -> jax.Array:
     """Permute x along `axis`, all other axes together."""
-    return jax.random.permutation(_key(seed), x, axis=axis)
+    return jnp.take(x, permutation(seed, x.shape[axis]), axis=axis, mode="clip")
+
+
+def shuffle_by_keys(seed: jax.Array, x: jax.Array, axis: int = 0) -> jax.Array:
+    """Permute x along `axis` by sorting random keys, as `keras.random.shuffle` does."""
+    return jnp.take(x, jnp.argsort(uniform(seed, (x.shape[axis],)), stable=True), axis=axis, mode="clip")
 
 
 def permutation(seed: jax.Array, n: int, dtype: DTypeLike = jnp.int32) -> jax.Array:
-    """Draw a permutation of 0 ... n - 1."""
-    return jax.random.permutation(_key(seed), jnp.arange(n, dtype=dtype))
+    """Draw a permutation of 0 ... n - 1 (Fisher and Yates)."""
+    partner = jnp.arange(n) + lax.rem(philox.words(jnp, start_of(seed), n).astype(jnp.int64), n - jnp.arange(n))
+    partner = partner.astype(jnp.int32)
+
+    def swap(i, order):
+        both = jnp.stack([i, partner[i]])               # one scatter: two updates would copy the whole order
+        return order.at[both].set(order[both[::-1]], mode="promise_in_bounds")
+    return lax.fori_loop(jnp.int32(0), jnp.int32(max(n - 1, 0)), swap, jnp.arange(n, dtype=dtype))
 
 
 def gamma(
@@ -189,6 +255,8 @@ def fold_in(seed: jax.Array, number: int | jax.Array) -> jax.Array:
 
 def _key(seed):
     seed = jnp.asarray(seed)
+    if seed.shape == (3,):
+        seed = folded(seed)
     if seed.ndim == 0:  # one number of up to 64 bits
         seed = seed.astype(jnp.uint64)
         seed = jnp.stack([seed >> jnp.uint64(32), seed & jnp.uint64(0xFFFFFFFF)])
