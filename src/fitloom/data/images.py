@@ -10,6 +10,7 @@ from fitloom.base import dtypes
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
 from fitloom.ops import host_resizing, image as image_ops, random
+from fitloom.tracing.callbacks import numpy_function
 from fitloom.ops.calling import host_value
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -165,29 +166,43 @@ def adjust_jpeg_quality(image, jpeg_quality, dct_method="", name=None):
 
     Args:
         image: (height, width, 1 or 3): floats in [0, 1] or whole numbers in the dtype's range.
+        jpeg_quality: a number or a tensor.
+        dct_method: '', 'INTEGER_FAST' or 'INTEGER_ACCURATE'; the accurate one is used in any case.
     """
+    if dct_method not in ("", "INTEGER_ACCURATE", "INTEGER_FAST"):
+        raise ValueError(f"dct_method must be '', 'INTEGER_FAST' or 'INTEGER_ACCURATE', but received {dct_method!r}.")
     image = engine.convert_to_tensor(image)
+    if len(image.shape) != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError("adjust_jpeg_quality takes an image (height, width, 1 or 3), but received shape "
+                         f"{tuple(image.shape)}.")
     small = image_ops.convert_image_dtype(image, dtypes.uint8, saturate=True)
-    decoded = decode_jpeg(encode_jpeg(small, quality=int(host_value(jpeg_quality))), channels=image.shape[-1])
+    decoded = numpy_function(_compressed, [small, jpeg_quality], engine.TensorSpec(image.shape, "uint8"))
     return image_ops.convert_image_dtype(decoded, image.dtype, saturate=True)
 
 
-def _random_quality(image, low, high, seed):
-    if not 0 <= low < high <= 100:
-        raise ValueError("A JPEG's quality was expected in 0 <= minimum < maximum <= 100, but received "
-                         f"{low} and {high}.")
-    generator = engine.host_generator(int(host_value(seed, "a seed")))
-    return adjust_jpeg_quality(image, generator.integers(low, high))
+def _compressed(image, quality):
+    if not 0 <= int(quality) <= 100:
+        raise InvalidArgumentError(f"jpeg_quality must lie between 0 and 100, but is {int(quality)}.")
+    return decode_jpeg(encode_jpeg(image, quality=int(quality)), channels=image.shape[-1]).numpy()
 
 
 def random_jpeg_quality(image, min_jpeg_quality, max_jpeg_quality, seed=None):
     """Return `adjust_jpeg_quality` with a random quality in [min_jpeg_quality, max_jpeg_quality)."""
-    return _random_quality(image, min_jpeg_quality, max_jpeg_quality, engine.draw_seed(seed))
+    low, high = _qualities(min_jpeg_quality, max_jpeg_quality)
+    return adjust_jpeg_quality(image, random.uniform((), low, high, "int32", seed))
 
 
 def stateless_random_jpeg_quality(image, min_jpeg_quality, max_jpeg_quality, seed):
     """Return `adjust_jpeg_quality` with the quality that a seed of two numbers decides."""
-    return _random_quality(image, min_jpeg_quality, max_jpeg_quality, random.seed_of(seed))
+    low, high = _qualities(min_jpeg_quality, max_jpeg_quality)
+    return adjust_jpeg_quality(image, random.stateless_uniform((), seed, low, high, "int32"))
+
+
+def _qualities(low, high):
+    if not 0 <= low < high <= 100:
+        raise ValueError("A JPEG's quality was expected in 0 <= minimum < maximum <= 100, but received "
+                         f"{low} and {high}.")
+    return low, high
 
 
 def decode_png(contents, channels=0, dtype="uint8", name=None):
