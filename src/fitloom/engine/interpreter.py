@@ -240,7 +240,7 @@ def _compiled(equation):
     parameters = primitive.get_bind_params(equation.params)
 
     def run(*arrays):
-        results = primitive.bind(*[jax.device_put(a) if a.__class__ is not jax.Array else a for a in arrays],
+        results = primitive.bind(*[jax.device_put(a) if a.__class__ is np.ndarray else a for a in arrays],
                                  **parameters)
         return [_host(r) for r in (results if primitive.multiple_results else (results,))]
     return run

@@ -57,7 +57,8 @@ def _sampled(seed, image_size, bounding_boxes, min_object_covered, aspect_ratio_
             raise InvalidArgumentError("sample_distorted_bounding_box received no bounding boxes. Give some, or "
                                        "use_image_if_no_bounding_boxes=True.")
         boxes = np.asarray([[0.0, 0.0, 1.0, 1.0]])
-    generator = engine.host_generator(int(host_value(seed, "a seed")))
+    words = np.ravel(host_value(seed, "a seed"))
+    generator = engine.host_generator(sum(int(word) << (64 * i) for i, word in enumerate(words)) % (2**64 - 59))
     aspects, areas = aspect_ratio_range or (0.75, 1.33), area_range or (0.05, 1.0)
     for _ in range(max_attempts or 100):
         aspect = generator.uniform(*aspects)
