@@ -119,3 +119,25 @@ def test_states_of_a_model():
     first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
     model.reset_states()
     assert not np.allclose(first, second) and np.allclose(first, model.predict(x, verbose=0))
+
+
+def test_shapes_of_symbolic_tensors():
+    x = keras.Input((3, 4))
+    assert x.shape == (None, 3, 4) and x.shape.as_list() == [None, 3, 4] and x.shape.rank == x.get_shape().ndims == 3
+    assert K.int_shape(x) == (None, 3, 4) and x.shape[1:] == (3, 4) and str(x.shape) == "(None, 3, 4)"
+
+
+def test_unknown_training_by_position():
+    class Own(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            return inputs * (2.0 if training else 1.0)
+
+        def __call__(self, inputs, training=None, **others):
+            return super().__call__(inputs, training, **others)
+
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, Own()(inputs))
+    x = np.ones((1, 2), "float32")
+    assert model(x)[0, 0] == 1 and model(x, training=True)[0, 0] == 2
+    model.compile("sgd", "mse")
+    assert model.evaluate(x, x, verbose=0) == 0

@@ -10,6 +10,17 @@ from fitloom.base import dtypes, naming, nest
 from fitloom.base.shapes import TensorShape
 
 
+class KnownShape(tuple):
+    """A tuple of sizes, None for unknown ones, that also answers as the shapes of Keras 2 did."""
+
+    __slots__ = ()
+    rank = ndims = property(len)
+
+    def as_list(self):
+        """Return the sizes as a list."""
+        return list(self)
+
+
 class KerasTensor:
     """A symbolic tensor: what `tf.keras.Input` and a layer called on one return.
 
@@ -22,7 +33,7 @@ class KerasTensor:
     __array_priority__ = 200
 
     def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
-        self._shape = None if shape is None else tuple(TensorShape(shape))
+        self._shape = None if shape is None else KnownShape(TensorShape(shape))
         self._dtype = dtypes.name_of(dtype)
         self.sparse, self.ragged = bool(sparse), bool(ragged)
         self.name = name or naming.unique_name("keras_tensor")
@@ -37,6 +48,10 @@ class KerasTensor:
     def __repr__(self):
         return (f"<KerasTensor shape={self._shape}, dtype={self._dtype}, sparse={self.sparse}, "
                 f"ragged={self.ragged}, name={self.name}>")
+
+    def get_shape(self):
+        """Return the shape."""
+        return self._shape
 
     def __array__(self, *_, **__):
         raise ValueError("A KerasTensor has no value: it is a symbolic placeholder of the functional API. "

@@ -37,6 +37,8 @@ class LayerCalls(LayerState):
                 return outputs
         state = self.__dict__
         signature = state.get("_signature") or self._read_signature()
+        if len(args) > 1 and args[-1] is None and signature.names[:len(args)][-1:] == ["training"]:
+            args = args[:-1]                                # handed on by position, and not known
         if self._convert_input_args:
             args, kwargs = self._convert_arguments(args, kwargs)
         first = args[0] if args else next(iter(kwargs.values()), None)

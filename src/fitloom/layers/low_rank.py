@@ -91,7 +91,7 @@ class LowRank(BuiltinLayer):
                                  f"'{state.get('name')}'.")
         if name == f"_{adapted}" and adapted in state:
             return state[adapted]
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return object.__getattribute__(self, name)          # raises, with a property's own words
 
     @property
     def trainable(self):

@@ -255,7 +255,7 @@ class _CellRNN(RNN):
         cell = self.__dict__.get("cell")
         if cell is not None and name in inspect.signature(self.cell_class.__init__).parameters:
             return getattr(cell, name)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return object.__getattribute__(self, name)          # raises, with a property's own words
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Run the kernel; where it cannot (recurrent dropout, other activations) the cell."""
