@@ -28,7 +28,7 @@ def unary(name, fn, summary, host=None, dtype=None, x="x"):
 
     if dtype is bool:
         def public(x, name=None):
-            return recorded(as_boolean(public.__name__, x))
+            return over_values(public, x) if is_composite(x) else recorded(as_boolean(public.__name__, x))
     else:
         def public(x, name=None):
             try:
@@ -65,6 +65,8 @@ def binary(name, fn, summary, host=None, dtype=None, x="x", y="y"):
 
     if dtype is bool:
         def public(x, y, name=None):
+            if is_composite(x) or is_composite(y):
+                return over_values(public, x, y)
             return recorded(as_boolean(public.__name__, x), as_boolean(public.__name__, y))
 
     if names != {"x": "x", "y": "y"}:
@@ -86,6 +88,8 @@ def over_values(function, *inputs):
     if first is None:
         raise
     ragged = hasattr(first, "with_flat_values")
+    if ragged and all(hasattr(x, "with_flat_values") for x in inputs if is_composite(x)):
+        return first.over_flat_values(function, *inputs)
     values = [(x.flat_values if ragged else x.values) if is_composite(x) else x for x in inputs]
     return (first.with_flat_values if ragged else first.with_values)(function(*values))
 

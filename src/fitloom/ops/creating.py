@@ -82,7 +82,7 @@ def zeros_like(input, dtype=None, name=None, layout=None):
     if is_composite(input):
         return over_values(lambda values: zeros_like(values, dtype), input)
     if is_string(input) and dtype is None:
-        return _filled(input.shape, dtypes.string, 0)
+        return _filled(tensor(input).shape, dtypes.string, 0)
     return _zeros_like(input, dtype=None if dtype is None else dtypes.name_of(dtype))
 
 
@@ -91,7 +91,7 @@ def ones_like(input, dtype=None, name=None, layout=None):
     if is_composite(input):
         return over_values(lambda values: ones_like(values, dtype), input)
     if is_string(input) and dtype is None:
-        return _filled(input.shape, dtypes.string, 1)
+        return _filled(tensor(input).shape, dtypes.string, 1)
     return _ones_like(input, dtype=None if dtype is None else dtypes.name_of(dtype))
 
 
@@ -189,6 +189,10 @@ def one_hot(indices, depth, on_value=None, off_value=None, axis=None, dtype=None
         >>> tf.one_hot([1, 0], 2).numpy().tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
+    if hasattr(indices, "with_flat_values"):
+        if axis not in (None, -1, len(indices.shape)):
+            raise ValueError(f"one_hot of a RaggedTensor adds the last axis only, but received axis={axis}.")
+        return indices.with_flat_values(one_hot(indices.flat_values, depth, on_value, off_value, None, dtype))
     if dtype is None:
         dtype = next((d for d in map(dtype_of, (on_value, off_value)) if d is not None), None)
         if dtype is None:

@@ -23,6 +23,8 @@ def _pair(function):
     def forward(x, y):
         if y is None or y.__class__ in (str, dict):
             return NotImplemented if not is_string(x) else function(x, y)
+        if hasattr(y, "with_flat_values"):
+            return NotImplemented                   # the ragged tensor's own operator
         return recorded(x, y)
 
     def backward(y, x):
@@ -67,6 +69,8 @@ def _matmul(x, y):
 
 def _logic(on_booleans, on_numbers):
     def forward(x, y):
+        if hasattr(y, "with_flat_values"):
+            return NotImplemented
         given = dtype_of(x) if engine.is_tensor(x) else dtype_of(y)
         return (on_booleans if given is dtypes.bool_ else on_numbers)(x, y)
 
@@ -89,6 +93,8 @@ def _equality(function, otherwise):
     def compare(x, y):
         if y.__class__ is not engine.Tensor and not _comparable(x, y):
             return otherwise
+        if hasattr(y, "with_flat_values"):
+            return NotImplemented
         try:
             return recorded(x, y) if not _holds_text(x) else function(x, y)
         except InvalidArgumentError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import functools
 import itertools
+import operator
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from fitloom.base.errors import InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.ops import indexing
 from fitloom.ops.calling import host_value, tensor
-from fitloom.ops.casting import bytes_array
+from fitloom.ops.casting import bytes_array, cast
 from fitloom.ops.fingerprints import concatenated_fingerprint, fingerprint64
 
 
@@ -341,15 +342,27 @@ class RaggedTensor:
         return joined_rows(values, axis)
 
     def reduce(self, kind, function, axis):
-        """Return a reduction over all values (None) or over each row (axis 1)."""
+        """Return a reduction over all values (None), over each row (axis 1) or over each row of rows (axis 2, ...)."""
         if axis is None:
             return function(self.flat_values)
+        axis = axis + len(self.shape) if isinstance(axis, int) and axis < 0 else axis
+        if isinstance(self.values, RaggedTensor) and isinstance(axis, int) and axis > 1:
+            return self.with_values(self.values.reduce(kind, function, axis - 1))
+        if kind in ("all", "any"):
+            if dtypes.as_dtype(self.dtype) is not dtypes.bool_:
+                raise InvalidArgumentError(f"reduce_{kind} expected booleans, but received dtype {self.dtype.name}.")
+            counted = self.with_flat_values(cast(self.flat_values if kind == "any" else ~self.flat_values, "int32"))
+            found = counted.reduce("sum", None, axis) > 0
+            return found if kind == "any" else ~found
         possible = kind in ("sum", "mean", "max", "min", "prod") and axis in (1, -1)
         if not possible or isinstance(self.values, RaggedTensor):
             raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 1 "
                                       f"or all axes, not by '{kind}' over axis {axis}. Use to_tensor().")
         from fitloom.ops.segments import _segment
 
+        if kind == "mean" and dtypes.is_floating(self.dtype.name):      # an empty row has no mean: NaN
+            lengths = np.diff(self._splits).reshape(-1, *(1,) * (len(self.values.shape) - 1))
+            return self.reduce("sum", None, axis) / cast(engine.Tensor(lengths), self.dtype)
         return _segment(self.values, self.value_rowids(), count=len(self), kind=kind, is_sorted=False)
 
     def __len__(self):
@@ -373,24 +386,100 @@ class RaggedTensor:
     def __repr__(self):
         return f"<tf.RaggedTensor {self.to_list()}>"
 
-    def _with(self, function, other):
+    # -- arithmetic
+
+    def over_flat_values(self, function, *inputs):
+        """Return `function` of the flat values of `inputs`, as rows like theirs.
+
+        Dense inputs broadcast: single numbers, and tensors with one value a row, `(rows, 1)`; so do ragged ones whose
+        rows all have length 1.
+
+        Raises:
+            InvalidArgumentError: rows of different lengths.
+        """
+        ragged = [x for x in inputs if isinstance(x, RaggedTensor)]
+        like = next((x for x in ragged if (np.diff(x._splits) != 1).any()), ragged[0])
+        return like.with_flat_values(function(*[like._flat_of(x) for x in inputs]))
+
+    def _flat_of(self, other):
+        """Return the values of `other`, one for each flat value of this tensor (or one for all)."""
         if isinstance(other, RaggedTensor):
-            return self.with_flat_values(function(self.flat_values, other.flat_values))
-        return self.with_flat_values(function(self.flat_values, other))
+            if len(other) == len(self) and other.ragged_rank == self.ragged_rank:
+                if all(np.array_equal(a, b) for a, b in zip(self._all_splits(), other._all_splits(), strict=True)):
+                    return other.flat_values
+                if self.ragged_rank == 1 and (np.diff(other._splits) == 1).all():
+                    return indexing.gather(other.values, self.value_rowids())
+            raise InvalidArgumentError(f"The rows of two ragged tensors have different lengths: {self._lengths()} and "
+                                       f"{other._lengths()}. Broadcasting takes rows of one length, or of length 1.")
+        if isinstance(other, (int, float, complex, str, bytes)):
+            return other                            # takes the dtype of the values
+        dense = tensor(other)
+        sizes = tuple(dense.shape)
+        if len(sizes) < 2 or self.ragged_rank > 1 and all(size == 1 for size in sizes):
+            return dense
+        if sizes[0] in (1, len(self)) and sizes[1] == 1 and self.ragged_rank == 1:
+            rows = self.value_rowids() if sizes[0] != 1 else engine.Tensor(np.zeros(int(self._splits[-1]), np.int64))
+            return indexing.gather(dense[:, 0], rows)
+        if self.ragged_rank == 1 and sizes[0] == len(self) and (np.diff(self._splits) == sizes[1]).all():
+            return dense[:, :].__class__(dense.numpy().reshape(-1, *sizes[2:]))
+        raise InvalidArgumentError(f"A dense tensor of shape {sizes} does not broadcast to rows of lengths "
+                                   f"{self._lengths()}. Use shape ({len(self)}, 1), or a ragged tensor.")
 
-    def __add__(self, other):
-        return self._with(lambda a, b: a + b, other)
+    def positions(self):
+        """Return where the values are true, (count, ndim) int64: `tf.where` of this tensor."""
+        flat = np.argwhere(host_value(self.flat_values, "where's condition"))
+        columns = [flat[:, 0], *flat[:, 1:].T]
+        for splits in reversed(self._all_splits()):
+            row = np.searchsorted(splits, columns[0], side="right") - 1
+            columns[:1] = [row, columns[0] - splits[row]]
+        return engine.Tensor(np.stack(columns, 1).astype(np.int64))
 
-    def __sub__(self, other):
-        return self._with(lambda a, b: a - b, other)
+    def _all_splits(self):
+        return [self._splits, *(self.values._all_splits() if isinstance(self.values, RaggedTensor) else [])]
 
-    def __mul__(self, other):
-        return self._with(lambda a, b: a * b, other)
+    def _lengths(self):
+        return np.diff(self._splits).tolist()
 
-    def __truediv__(self, other):
-        return self._with(lambda a, b: a / b, other)
+    def __eq__(self, other):
+        return False if other is None or isinstance(other, (str, RaggedTensorSpec)) and not _holds_text(self) else \
+            self.over_flat_values(operator.eq, self, other)
 
-    __radd__, __rmul__ = __add__, __mul__
+    def __ne__(self, other):
+        return True if other is None or isinstance(other, (str, RaggedTensorSpec)) and not _holds_text(self) else \
+            self.over_flat_values(operator.ne, self, other)
+
+    __hash__ = object.__hash__
+
+    def __bool__(self):
+        raise TypeError("A RaggedTensor has no truth value: use tf.reduce_all(x) or tf.reduce_any(x).")
+
+
+def _holds_text(ragged):
+    return dtypes.as_dtype(ragged.dtype) is dtypes.string
+
+
+def _add_operators():
+    """Give RaggedTensor Python's operators: each works on the flat values."""
+    def forward(function):
+        return lambda self, other: self.over_flat_values(function, self, other)
+
+    def reflected(function):
+        return lambda self, other: self.over_flat_values(function, other, self)
+
+    def alone(function):
+        return lambda self: self.with_flat_values(function(self.flat_values))
+
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
+        function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
+        setattr(RaggedTensor, f"__{name}__", forward(function))
+        setattr(RaggedTensor, f"__r{name}__", reflected(function))
+    for name in ("lt", "le", "gt", "ge"):
+        setattr(RaggedTensor, f"__{name}__", forward(getattr(operator, name)))
+    for name in ("neg", "abs", "invert"):
+        setattr(RaggedTensor, f"__{name}__", alone(getattr(operator, name)))
+
+
+_add_operators()
 
 
 def _partition(values, what):

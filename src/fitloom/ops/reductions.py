@@ -97,7 +97,7 @@ def _reduction(kind, name, summary, host=None, boolean=False):
     recorded = op(reduce, name=name, host=None if host is None else on_host)
 
     def public(input_tensor, axis=None, keepdims=False, name=None):
-        if boolean:
+        if boolean and not hasattr(input_tensor, "with_flat_values"):
             input_tensor = as_boolean(public.__name__, input_tensor)
         try:
             return recorded(input_tensor, axis=static_axis(axis), keepdims=bool(keepdims))

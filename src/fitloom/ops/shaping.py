@@ -24,6 +24,7 @@ from fitloom.ops.calling import (
     as_boolean,
     host_value,
     joined,
+    over_values,
     static_axis,
     static_int,
     static_ints,
@@ -62,6 +63,8 @@ def rank(input, name=None):
 
 def size(input, out_type=dtypes.int32, name=None):
     """Return the number of elements as a scalar."""
+    if hasattr(input, "with_flat_values"):
+        return size(input.flat_values, out_type)
     dims = tuple(tensor(input).shape)
     if None in dims:
         raise InvalidArgumentError(f"tf.size needs sizes that are known, but received a symbolic shape {dims}.")
@@ -207,6 +210,10 @@ def stack(values, axis=0, name=None):
     """Join tensors of one shape along a new axis."""
     if not isinstance(values, (list, tuple)):
         values = unstack(values)
+    if builtins.any(hasattr(each, "with_flat_values") for each in values):
+        from fitloom.ops import ragged
+
+        return ragged.stack(values, static_axis(axis))
     return _stack(*joined("stack", values), axis=static_axis(axis))
 
 
@@ -469,7 +476,11 @@ def where(condition, x=None, y=None, name=None):
     """
     if (x is None) != (y is None):
         raise ValueError("where expected both x and y, or neither, but received one of them.")
+    if x is None and hasattr(condition, "with_flat_values"):
+        return condition.positions()
     if x is None:
         found = np.argwhere(host_value(condition, "where's condition"))
         return engine.Tensor(found.astype(np.int64))
+    if builtins.any(hasattr(each, "with_flat_values") for each in (condition, x, y)):
+        return over_values(where, condition, x, y)
     return _where(as_boolean("where", condition), *alike("where", x, y))
