@@ -3,9 +3,25 @@
 import collections.abc as abc
 
 
+class Composite:
+    """Base of the values that nest as their parts do (`tf.experimental.ExtensionType`)."""
+
+    def parts(self) -> list:
+        """Return what stands inside, in order."""
+        raise NotImplementedError
+
+    def with_parts(self, parts):
+        """Return the value with other things inside."""
+        raise NotImplementedError
+
+    def kind(self):
+        """Return what must be equal, beside the number of parts, for two values to nest alike: hashable."""
+        return type(self)
+
+
 def is_nested(structure) -> bool:
-    """Whether `structure` is a list, tuple or mapping rather than a leaf."""
-    return isinstance(structure, (list, tuple, abc.Mapping))
+    """Whether `structure` is a list, tuple or mapping (or a Composite) rather than a leaf."""
+    return isinstance(structure, (list, tuple, Composite, abc.Mapping))
 
 
 def _is_namedtuple(structure):
@@ -23,10 +39,12 @@ def sorted_keys(mapping):
 def _children(structure):
     if isinstance(structure, abc.Mapping):
         return [structure[k] for k in sorted_keys(structure)]
-    return list(structure)
+    return structure.parts() if isinstance(structure, Composite) else list(structure)
 
 
 def _rebuild(structure, children):
+    if isinstance(structure, Composite):
+        return structure.with_parts(children)
     if isinstance(structure, abc.Mapping):
         by_key = dict(zip(sorted_keys(structure), children))
         ordered = [(k, by_key[k]) for k in structure]
@@ -120,7 +138,7 @@ def flatten_with_paths(structure, prefix=()):
     elif _is_namedtuple(structure):
         items = list(zip(structure._fields, structure))
     else:
-        items = list(enumerate(structure))
+        items = list(enumerate(_children(structure)))
     return [pair for key, child in items for pair in flatten_with_paths(child, prefix + (key,))]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fitloom import engine, ops
 from fitloom.base import dtypes
+from fitloom.base.nest import Composite
 from fitloom.base.shapes import TensorShape
 from fitloom.engine import TensorSpec
 
@@ -21,7 +22,7 @@ class Opaque:
 
 def is_nested(value) -> bool:
     """Whether `value` is a tuple or mapping rather than one component."""
-    return isinstance(value, (tuple, abc.Mapping))
+    return isinstance(value, (tuple, Composite, abc.Mapping))
 
 
 def _keys(mapping):
@@ -34,11 +35,13 @@ def _keys(mapping):
 def flatten(structure) -> list:
     """Return the components in order; dicts by sorted key."""
     if isinstance(structure, tuple):
-        if not any(isinstance(c, (tuple, abc.Mapping)) for c in structure):
+        if not any(is_nested(c) for c in structure):
             return list(structure)
         return [leaf for child in structure for leaf in flatten(child)]
     if isinstance(structure, abc.Mapping):
         return [leaf for key in _keys(structure) for leaf in flatten(structure[key])]
+    if isinstance(structure, Composite):
+        return [leaf for part in structure.parts() for leaf in flatten(part)]
     return [structure]
 
 
@@ -57,6 +60,8 @@ def packer(structure):
 
 
 def _pack(structure, values):
+    if isinstance(structure, Composite):
+        return structure.with_parts([_pack(part, values) for part in structure.parts()])
     if isinstance(structure, abc.Mapping):
         by_key = {key: _pack(structure[key], values) for key in _keys(structure)}
         ordered = [(key, by_key[key]) for key in structure]

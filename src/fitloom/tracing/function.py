@@ -372,6 +372,8 @@ def _structure_key(structure):
         return ("dict", tuple((k, _structure_key(structure[k])) for k in nest.sorted_keys(structure)))
     if isinstance(structure, (list, tuple)):
         return (type(structure), tuple(_structure_key(s) for s in structure))
+    if isinstance(structure, nest.Composite):
+        return (structure.kind(), tuple(_structure_key(s) for s in structure.parts()))
     return None
 
 
