@@ -221,7 +221,7 @@ class ExtensionType(nest.Composite, metaclass=_Fields):
         following = iter(given)
         for field in type(self)._fields_of_type:
             value = getattr(self, field)
-            if field not in self._inner and isinstance(value, TensorShape) and value.rank is not None and moved in (1, -1):
+            if field not in self._inner and moved in (1, -1) and getattr(value, "rank", None) is not None:
                 size = None if isinstance(given[0], nest.Composite) else given[0].shape[0]
                 value = TensorShape([size, *value]) if moved == 1 else value[1:]
             object.__setattr__(made, field, next(following) if field in self._inner else value)
