@@ -340,6 +340,8 @@ class Model(TrainingMethods):
             ValueError: an unknown mode, or layers that are not built.
         """
         mode, config = quantizers.resolve(mode, config)
+        if mode != "int8":
+            raise NotImplementedError(f"Quantization mode '{mode}' is not implemented; 'int8' is.")
         if filters is not None and not callable(filters) and not isinstance(filters, (str, list, tuple)):
             raise ValueError("The `filters` argument must be a regex string, a list of regex strings, or a callable. "
                              f"Received: {type(filters)}")
