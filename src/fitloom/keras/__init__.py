@@ -21,6 +21,7 @@ _NAMESPACES = """
 _ROOMS = {
     "fitloom.base.naming": "name_scope",
     "fitloom.engine": "KerasTensor device",
+    "fitloom.engine.stateless": "StatelessScope",
     "fitloom.initializers": "Initializer",
     "fitloom.layers": "Input InputSpec Layer",
     "fitloom.losses": "Loss",
