@@ -111,6 +111,7 @@ CASES = {
     "simple_rnn": (recurrent.simple_rnn, [(3, 4, 2), (3, 5), (2, 5), (5, 5), (5,)]),
     "dense": (dense.dense, [(2, 3, 4), (4, 5), (5,)]),
     "dense_large": (dense.dense, [(64, 40), (40, 36), (36,)]),
+    "dense_large_product": (dense.dense, [(520, 48), (48, 44), (44,)]),
     "einsum_dense": (_bind(dense.einsum_dense, equation="abc,cde->abde"), [(4, 5, 8), (8, 2, 3), (2, 3)]),
     "einsum_dense_other": (_bind(dense.einsum_dense, equation="abc,bcd->abd"), [(4, 5, 8), (5, 8, 3), (3,)]),
     "add_bias": (bias.add_bias, [(3, 4, 5), (5,)]),

@@ -229,6 +229,23 @@ def test_lstm_gradients_of_random_shapes(rng):
 
 
 @needs_native
+def test_dense_layers_of_random_shapes(rng):
+    shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(40)]
+    cases = [
+        (rng.normal(size=(n, i)), rng.normal(size=(o, i) if j % 2 else (i, o)), rng.normal(size=o if j % 3 else 0))
+        for j, (n, i, o) in enumerate(shapes)
+    ]
+
+    def run(cases):
+        return [dense._products(*case, transposed=bool(j % 2))[0] for j, case in enumerate(cases)]
+
+    results = jax.jit(run)([tuple(jnp.asarray(a, "float32") for a in case) for case in cases])
+    for j, ((x, kernel, start), y) in enumerate(zip(cases, results)):
+        expected = x @ (kernel.T if j % 2 else kernel) + (start if start.size else 0)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=2e-4, err_msg=f"{x.shape} {kernel.shape}")
+
+
+@needs_native
 def test_dense_gradients_of_random_shapes(rng):
     shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(80)]
     pairs = [(rng.normal(size=(n, i)), rng.normal(size=(n, o))) for n, i, o in shapes]

@@ -18,6 +18,9 @@ from fitloom.ops.kernels.primitives import Accelerated
 
 # Below this many multiplications the gradient takes less time than the call of foreign code.
 _LEAST_MULTIPLICATIONS = 1 << 16
+# The native product takes what is large, has so many rows that packing the kernel costs little beside them (at 128
+# rows of 784 XLA is faster), and panels of the kernel that fit into the cache.
+_LEAST_PRODUCT, _LEAST_ROWS, _MOST_INPUTS = 1 << 20, 512, 1024
 
 
 def dense(
@@ -91,8 +94,31 @@ def einsum_dense(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None,
 
 
 def _forward(x, kernel, bias):
-    y = x @ kernel
-    return (y if bias is None else y + bias), (x, kernel, bias)
+    return _affine(x, kernel, bias), (x, kernel, bias)
+
+
+def _affine(x, kernel, bias, transposed=False):
+    """Return `x @ kernel + bias`, or `x @ kernel.T + bias`, natively where that is faster."""
+    *lead, inputs = x.shape
+    rows, units = math.prod(lead), kernel.shape[0 if transposed else 1]
+    same = x.dtype == kernel.dtype == jnp.float32 and (bias is None or bias.dtype == x.dtype)
+    large = rows * inputs * units >= _LEAST_PRODUCT and rows >= _LEAST_ROWS and inputs <= _MOST_INPUTS
+    if not (same and large and platform.native_enabled()):
+        y = x @ (kernel.T if transposed else kernel)
+        return y if bias is None else y + bias
+    start = jnp.zeros((0,), x.dtype) if bias is None else bias
+    (y,) = _products(x.reshape(rows, inputs), kernel, start, transposed=transposed)
+    return y.reshape(*lead, units)
+
+
+def _products_reference(x, kernel, bias, *, transposed):
+    y = x @ (kernel.T if transposed else kernel)
+    return (y + bias if bias.shape[0] == y.shape[1] else y,)
+
+
+def _products_native(x, kernel, bias, *, transposed):
+    result = jax.ShapeDtypeStruct((x.shape[0], kernel.shape[0 if transposed else 1]), x.dtype)
+    return library.call("dense", (result,), x, kernel, bias, transposed=int(transposed))
 
 
 def _backward(residuals, dy):
@@ -104,7 +130,7 @@ def _backward(residuals, dy):
         dkernel, dbias = _weight_gradients(flat_x, flat_dy)
     else:
         dkernel, dbias = _weight_gradients_reference(flat_x, flat_dy)
-    dx = (flat_dy @ kernel.T).reshape(x.shape)
+    dx = _affine(flat_dy, kernel, None, transposed=True).reshape(x.shape)
     return dx, dkernel, None if bias is None else dbias
 
 
@@ -124,5 +150,6 @@ def _weight_gradients_native(x, dy):
     return library.call("dense_gradient", results, x, dy)
 
 
+_products = Accelerated("dense", _products_reference, _products_native)
 _weight_gradients = Accelerated("dense_gradient", _weight_gradients_reference, _weight_gradients_native)
 _dense = with_backward(_forward, _backward)

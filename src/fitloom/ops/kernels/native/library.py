@@ -29,6 +29,7 @@ _TARGETS = (
     "lstm_backward",
     "gru_forward",
     "gru_backward",
+    "dense",
     "dense_gradient",
     "recurrent_gradients",
     "channel_moments",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LSTM and GRU over whole sequences, and the weight gradient of dense layers.
+// LSTM and GRU over whole sequences, and dense layers with their weight gradients.
 //
 // The rows of the batch are independent, so each thread takes some of them through the whole
 // time loop and never waits for another; the recurrent matrix is packed once. Arrays are
@@ -16,6 +16,9 @@ constexpr int64_t kRowsPerThread = 4;
 // Rows of one product of inputs and kernel: enough to fill the tiles, few enough that the results are still in the
 // cache when the recurrent part is added.
 constexpr int64_t kProjectedRows = 24;
+// Floats of a matrix that one thread packs as fast as several do, and floats of the rows of one product.
+constexpr int64_t kPackedByOne = 64 << 10;
+constexpr int64_t kRowFloats = 24 << 10;
 
 // A matrix packed for products from the left, `rows` deep.
 class PackedMatrix {
@@ -308,6 +311,38 @@ void over_parts_of_product(ffi::ThreadPool& pool, int64_t inputs, int64_t column
   });
 }
 
+// x (rows, inputs), kernel (inputs, columns), or transposed, bias (columns) or empty -> y = x kernel + bias
+ffi::Error dense(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, FloatResult y, int64_t transposed) {
+  return guarded("dense", [&] {
+    const auto a = x.dimensions(), k = kernel.dimensions(), c = y->dimensions();
+    expect(a.size() == 2 && k.size() == 2 && c.size() == 2, "three matrices");
+    const int64_t rows = a[0], inputs = a[1], columns = c[1];
+    expect(c[0] == rows && k[transposed ? 1 : 0] == inputs && k[transposed ? 0 : 1] == columns,
+           "shapes that can be multiplied");
+    expect(bias.element_count() == 0 || bias.element_count() == static_cast<size_t>(columns), "shape of the bias");
+    const int64_t panels = (columns + panel_columns() - 1) / panel_columns();
+    Scratch packed(packed_floats(inputs, columns));
+    const auto pack_panel = [&](int64_t panel, int64_t) {
+      const int64_t column = panel * panel_columns(), width = std::min(panel_columns(), columns - column);
+      const float* from = kernel.typed_data() + column * (transposed ? inputs : 1);
+      loops()->pack(from, transposed ? 1 : columns, transposed ? inputs : 1, inputs, width,
+                    packed.get() + column * inputs);
+    };
+    parallel(pool, panels, inputs * columns < kPackedByOne ? 1 : threads(pool), pack_panel);
+    // As many rows at once as stay in the second-level cache beside a panel.
+    const int64_t most = std::max<int64_t>(24, std::min<int64_t>(192, kRowFloats / std::max<int64_t>(1, inputs)));
+    const int64_t workers = threads(pool);
+    const int64_t blocks = std::max((rows + most - 1) / most, std::min(workers, rows / 24));
+    const auto x_offset = multiples(most, inputs), y_offset = multiples(most, columns);
+    const float* start = bias.element_count() ? bias.typed_data() : nullptr;
+    parallel(pool, blocks, workers, [&](int64_t block, int64_t) {
+      const int64_t row = share(rows, block, blocks), count = share(rows, block + 1, blocks) - row;
+      multiply_rows(x.typed_data() + row * inputs, x_offset.data(), count, inputs, packed.get(), columns,
+                    y->typed_data() + row * columns, y_offset.data(), false, start);
+    });
+  });
+}
+
 // x (rows, inputs), dy (rows, columns) -> dw (inputs, columns), db (columns)
 ffi::Error dense_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult dw,
                           FloatResult db) {
@@ -395,6 +430,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_forward, ::fitloom::gru_forward,
                               BINDING.IN.IN.IN.IN.MASK.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_backward, ::fitloom::gru_backward,
                               BINDING.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_dense, ::fitloom::dense, BINDING.IN.IN.IN.OUT.Attr<int64_t>("transposed"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_dense_gradient, ::fitloom::dense_gradient,
                               BINDING.IN.IN.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_recurrent_gradients, ::fitloom::recurrent_gradients,
