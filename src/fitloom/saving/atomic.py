@@ -42,7 +42,12 @@ def replacing(path, previous=None):
     if submit is not None:
         memory = io.BytesIO()
         yield memory
-        submit(lambda: write(path, memory.getbuffer(), previous))
+
+        def written():
+            with memory.getbuffer() as content:
+                write(path, content, previous)
+
+        submit(written)
         return
     file = None
     try:

@@ -207,10 +207,12 @@ def _write_keras(model, stream):
     with hdf5.writing(memory) as content:
         weights.save(model, content)
     seekable = stream if stream.seekable() and stream.readable() else io.BytesIO()
-    archive.write(seekable, config, metadata, memory.getbuffer(), _assets_of(model))
+    with memory.getbuffer() as content:
+        archive.write(seekable, config, metadata, content, _assets_of(model))
     seal(seekable)
     if seekable is not stream:
-        stream.write(seekable.getbuffer())
+        with seekable.getbuffer() as content:
+            stream.write(content)
 
 
 def _load_keras(stream, label, custom_objects, compile, safe_mode):
