@@ -21,7 +21,7 @@ class _Stream:
     random = None        # (Python's generator that gives them, how many it has given)
     given: dict = {}     # (operation, global and own seed) -> numbers drawn, of operations with seeds of their own
     python = True        # whether unseeded initializers follow Python's `random`, as in Keras
-    keras = None         # the state of the SeedGenerator of `keras.random` functions without a seed
+    keras: list[int] | None = None         # the state of the SeedGenerator of `keras.random` functions without a seed
 
 
 STREAM = _Stream()
