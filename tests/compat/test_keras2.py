@@ -141,3 +141,14 @@ def test_unknown_training_by_position():
     assert model(x)[0, 0] == 1 and model(x, training=True)[0, 0] == 2
     model.compile("sgd", "mse")
     assert model.evaluate(x, x, verbose=0) == 0
+
+
+def test_added_losses_may_name_their_inputs():
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(tf.reduce_sum(x), inputs=x)
+            return x
+
+    layer = Own()
+    layer(np.ones((2, 2)))
+    assert [float(loss) for loss in layer.losses] == [4.0]

@@ -343,8 +343,13 @@ class Layer(LayerCalls):
     def _untrack_variable(self, variable):
         tracking.untrack(self, variable)
 
-    def add_loss(self, loss):
-        """Add scalar tensors to `losses` until the next call from outside; use it inside `call`."""
+    def add_loss(self, loss, inputs=None):
+        """Add scalar tensors to `losses` until the next call from outside; use it inside `call`.
+
+        Args:
+            loss: tensor or number, or a list of them.
+            inputs: Keras 2's: what the loss depends on; without meaning here, as a loss counts for its call.
+        """
         for x in nest.flatten(loss):
             if isinstance(x, (int, float, np.floating)):
                 x = engine.convert_to_tensor(np.asarray(x, self.compute_dtype))
