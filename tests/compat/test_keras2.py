@@ -152,3 +152,30 @@ def test_added_losses_may_name_their_inputs():
     layer = Own()
     layer(np.ones((2, 2)))
     assert [float(loss) for loss in layer.losses] == [4.0]
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_discriminator_that_is_frozen_inside_a_gan_trains_by_itself(eagerly):
+    """The pattern of every GAN for Keras 2: compile, freeze, compile the whole."""
+    def moved(model, train):
+        before = [w.copy() for w in model.get_weights()]
+        train()
+        return not all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+
+    discriminator = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.BatchNormalization(),
+                                      keras.layers.Dense(1, activation="sigmoid")])
+    discriminator.compile(keras.optimizers.Adam(lr=0.01), "binary_crossentropy", run_eagerly=eagerly)
+    generator = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    discriminator.trainable = False
+    noise = keras.Input((2,))
+    gan = keras.Model(noise, discriminator(generator(noise)))
+    gan.compile("adam", "binary_crossentropy", run_eagerly=eagerly)
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    for _ in range(2):
+        assert moved(discriminator, lambda: discriminator.train_on_batch(x, y))
+        assert not discriminator.trainable and not discriminator.trainable_weights
+        assert moved(generator, lambda: gan.train_on_batch(x, y))
+        assert not moved(discriminator, lambda: gan.train_on_batch(x, y))
+    discriminator.compile("adam", "binary_crossentropy")        # says that it is to stay frozen
+    with pytest.warns(UserWarning, match="trainable weights"):
+        assert not moved(discriminator, lambda: discriminator.train_on_batch(x, y))

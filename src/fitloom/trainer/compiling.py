@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`compile`: what a model is trained with."""
+import contextlib
 import numbers
 
 from fitloom import distribute, engine, metrics as metric_room, optimizers
@@ -18,6 +19,20 @@ class Compiled:
         self.config = config
         self.compile_loss, self.compile_metrics, self.loss_tracker = compile_loss, compile_metrics, loss_tracker
         self.denominator = None    # of the step's loss: the weight with which it enters the epoch's mean
+        self.trainable = ()        # whether the model and each layer inside were trainable when it was compiled
+
+    @contextlib.contextmanager
+    def as_compiled(self, model):
+        """Within: layers are trainable or frozen as they were when the model was compiled."""
+        layers = [model, *nested_layers(model)]
+        now = [layer.trainable for layer in layers]
+        try:
+            for layer, trainable in zip(layers, self.trainable):     # outer layers first: each sets those inside, too
+                layer.trainable = trainable
+            yield
+        finally:
+            for layer, trainable in zip(layers, now):
+                layer.trainable = trainable
 
 
 def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
@@ -69,6 +84,7 @@ def compile(model, optimizer="rmsprop", loss=None, loss_weights=None, metrics=No
     if distribute.has_strategy():
         hold(model, "_strategy", distribute.get_strategy())
     compiled = Compiled(config, compile_loss, compile_metrics, metric_room.Mean(name="loss"))
+    compiled.trainable = [layer.trainable for layer in (model, *nested_layers(model))]
     hold(model, "_compiled", compiled)
     for name in ("compile_loss", "compile_metrics", "loss_tracker"):     # Keras' private names, which scripts reach for
         hold(model, "_" + name, getattr(compiled, name))

@@ -54,6 +54,10 @@ class Program:
         self._merged = {}              # how many batches of a shape are predicted as one
         strategy = strategy_of(model)
         self.guard = model.__dict__.get("_nan_guard") if mode == "train" else None
+        # A model that was frozen as a whole after compile() trains as it was compiled, if it is trained at all: the
+        # discriminator inside a GAN. Keras 2 did so for every change of `trainable`.
+        compiled = compiled_of(model)
+        self._frozen = mode == "train" and compiled is not None and not model.trainable and bool(model.weights)
         self._replicas = contextlib.nullcontext() if strategy is None else WholeBatch(strategy)
         self._dispatched, self._latest, self.destination = 0, None, summaries.Destination()
         # Variables know the program that has them on loan, so it must not keep the model alive.
@@ -69,7 +73,8 @@ class Program:
             compiled=self.jitted)
 
     def _step(self, data, mask):
-        with steps.counting_only(mask), self._replicas, self.destination:
+        with steps.counting_only(mask), self._replicas, self.destination, \
+                compiled_of(self.model).as_compiled(self.model) if self._frozen else contextlib.nullcontext():
             try:
                 if self.guard is not None:
                     return self.guard.step(lambda: getattr(self.model, _STEPS[self.mode])(data), self._variables)
