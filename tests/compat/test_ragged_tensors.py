@@ -80,3 +80,13 @@ def test_crossed_features_are_those_of_tensorflow():
     numbers = [tf.ragged.constant([[1, 2], [3]]), [[4], [5]]]
     assert tf.ragged.cross_hashed(numbers, num_buckets=1000, hash_key=5).to_list() == [[817, 972], [27]]
     assert tf.ragged.cross_hashed(inputs).to_list()[0] == [5684865645872741371]
+
+
+def test_reductions_over_columns_and_over_all_axes():
+    rows = tf.ragged.constant([[3.0, 1.0, 4.0], [1.0, 5.0, 9.0, 2.0], [6.0]])
+    assert tf.reduce_sum(rows, axis=0).numpy().tolist() == [10, 6, 13, 2]
+    assert tf.reduce_mean(rows, axis=0).numpy().tolist() == pytest.approx([10 / 3, 3, 6.5, 2])
+    assert tf.reduce_max(rows, axis=[0]).numpy().tolist() == [6, 5, 9, 2]
+    assert float(tf.reduce_sum(rows, axis=[0, 1])) == 31
+    truths = tf.ragged.constant([[True, False], [], [True], [False, False]])
+    assert tf.reduce_any(truths, axis=0).numpy().tolist() == [True, False]

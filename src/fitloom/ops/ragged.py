@@ -342,9 +342,11 @@ class RaggedTensor:
         return joined_rows(values, axis)
 
     def reduce(self, kind, function, axis):
-        """Return a reduction over all values (None), over each row (axis 1) or over each row of rows (axis 2, ...)."""
-        if axis is None:
+        """Return a reduction over all values (None), columns (axis 0), rows (axis 1) or rows of rows (axis 2, ...)."""
+        if axis is None or len({each % len(self.shape) for each in np.ravel(axis).tolist()}) == len(self.shape):
             return function(self.flat_values)
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:
+            axis = int(axis[0])
         axis = axis + len(self.shape) if isinstance(axis, int) and axis < 0 else axis
         if isinstance(self.values, RaggedTensor) and isinstance(axis, int) and axis > 1:
             return self.with_values(self.values.reduce(kind, function, axis - 1))
@@ -354,12 +356,17 @@ class RaggedTensor:
             counted = self.with_flat_values(cast(self.flat_values if kind == "any" else ~self.flat_values, "int32"))
             found = counted.reduce("sum", None, axis) > 0
             return found if kind == "any" else ~found
-        possible = kind in ("sum", "mean", "max", "min", "prod") and axis in (1, -1)
+        possible = kind in ("sum", "mean", "max", "min", "prod") and axis in (0, 1)
         if not possible or isinstance(self.values, RaggedTensor):
-            raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 1 "
-                                      f"or all axes, not by '{kind}' over axis {axis}. Use to_tensor().")
+            raise NotImplementedError("Ragged tensors are reduced by 'sum', 'mean', 'max', 'min' or 'prod' over axis 0 "
+                                      "or their last ragged axis, or over all axes, not by "
+                                      f"'{kind}' over axis {axis}. Use to_tensor().")
         from fitloom.ops.segments import _segment
 
+        if axis == 0:
+            lengths = np.diff(self._splits)
+            columns = np.arange(int(lengths.sum())) - np.repeat(self._splits[:-1], lengths)
+            return _segment(self.values, columns, count=int(lengths.max(initial=0)), kind=kind, is_sorted=False)
         if kind == "mean" and dtypes.is_floating(self.dtype.name):      # an empty row has no mean: NaN
             lengths = np.diff(self._splits).reshape(-1, *(1,) * (len(self.values.shape) - 1))
             return self.reduce("sum", None, axis) / cast(engine.Tensor(lengths), self.dtype)
