@@ -393,6 +393,11 @@ class RaggedTensor:
     def __repr__(self):
         return f"<tf.RaggedTensor {self.to_list()}>"
 
+    @staticmethod
+    def stacked(values, axis):
+        """Return `tf.stack` of values some of which are ragged."""
+        return stack(values, axis)
+
     # -- arithmetic
 
     def over_flat_values(self, function, *inputs):

@@ -210,10 +210,9 @@ def stack(values, axis=0, name=None):
     """Join tensors of one shape along a new axis."""
     if not isinstance(values, (list, tuple)):
         values = unstack(values)
-    if builtins.any(hasattr(each, "with_flat_values") for each in values):
-        from fitloom.ops import ragged
-
-        return ragged.stack(values, static_axis(axis))
+    ragged = next((v for v in values if hasattr(v, "with_flat_values")), None)
+    if ragged is not None:
+        return ragged.stacked(values, static_axis(axis))
     return _stack(*joined("stack", values), axis=static_axis(axis))
 
 
