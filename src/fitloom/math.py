@@ -133,3 +133,4 @@ from fitloom.ops import (
     is_strictly_increasing as is_strictly_increasing,
     polyval as polyval,
 )
+from fitloom.ops.ordering import approx_max_k as approx_max_k, approx_min_k as approx_min_k

@@ -77,3 +77,5 @@ from fitloom.ops.random import (
     log_uniform_candidate_sampler as log_uniform_candidate_sampler,
     uniform_candidate_sampler as uniform_candidate_sampler,
 )
+from fitloom.ops import nn_experimental as experimental
+from fitloom.ops.ordering import approx_max_k as approx_max_k, approx_min_k as approx_min_k

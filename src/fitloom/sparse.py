@@ -27,3 +27,11 @@ from fitloom.ops.sparse import (
     map_values as map_values,
     sparse_expand_dims as expand_dims,
 )
+from fitloom.ops.sparse_counts import (
+    bincount as bincount,
+    cross as cross,
+    cross_hashed as cross_hashed,
+    segment_mean as segment_mean,
+    segment_sqrt_n as segment_sqrt_n,
+    segment_sum as segment_sum,
+)

@@ -62,6 +62,34 @@ class TopK(tuple):
     indices = property(lambda self: self[1])
 
 
+@op(name="approx_k")
+def _approx_k(x, *, k, axis, recall, largest, total, aggregate):
+    find = lax.approx_max_k if largest else lax.approx_min_k
+    return tuple(find(x, k, reduction_dimension=axis, recall_target=recall, aggregate_to_topk=aggregate,
+                      reduction_input_size_override=total))
+
+
+def approx_max_k(operand, k, reduction_dimension=-1, recall_target=0.95, reduction_input_size_override=-1,
+                 aggregate_to_topk=True, name=None):
+    """Return the k largest values along an axis and their positions; on TPUs some may be missed.
+
+    Args:
+        recall_target: the share of the k largest that is found at least, on average.
+        reduction_input_size_override: the size of the axis of which `operand` is a part.
+        aggregate_to_topk: False leaves more than k candidates.
+    """
+    return _approx_k(tensor(operand), k=static_int(k), axis=int(reduction_dimension), recall=float(recall_target),
+                     largest=True, total=int(reduction_input_size_override), aggregate=builtins.bool(aggregate_to_topk))
+
+
+def approx_min_k(operand, k, reduction_dimension=-1, recall_target=0.95, reduction_input_size_override=-1,
+                 aggregate_to_topk=True, name=None):
+    """Return the k smallest values along an axis and their positions: see `approx_max_k`."""
+    return _approx_k(tensor(operand), k=static_int(k), axis=int(reduction_dimension), recall=float(recall_target),
+                     largest=False, total=int(reduction_input_size_override),
+                     aggregate=builtins.bool(aggregate_to_topk))
+
+
 def top_k(input, k=1, sorted=True, index_type=dtypes.int32, name=None):
     """Return the `k` largest values along the last axis, falling, and their positions."""
     input, k = tensor(input), static_int(k)

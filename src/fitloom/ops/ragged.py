@@ -685,9 +685,9 @@ def _crossed(inputs, join):
     return flat, [len(row) for row in crossed]
 
 
-def cross(inputs, name=None):
+def cross(inputs, name=None, separator="_X_"):
     """Return all combinations of one value of each input, row by row, as texts joined by '_X_'."""
-    flat, lengths = _crossed(inputs, lambda parts: b"_X_".join(
+    flat, lengths = _crossed(inputs, lambda parts: separator.encode().join(
         part if isinstance(part, bytes) else str(part).encode() for part in parts))
     return RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(flat, (len(flat),))), lengths)
 
