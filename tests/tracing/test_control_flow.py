@@ -223,3 +223,44 @@ def test_tensor_array():
     for i in range(3):
         array = array.write(i, tf.constant(float(i)))
     assert array.stack().numpy().tolist() == [0.0, 1.0, 2.0]
+
+
+def test_py_function_has_a_gradient(run):
+    def cube(x, n):
+        return x ** 3 * tf.cast(n, tf.float32), n
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, _ = tf.py_function(cube, [x, tf.constant(2)], [tf.TensorSpec([2], tf.float32), tf.TensorSpec([], tf.int32)])
+            total = tf.reduce_sum(y) * 3.0
+        return tape.gradient(total, x)
+
+    np.testing.assert_allclose(run(step, tf.constant([1.0, 2.0])), [18.0, 72.0])
+
+    def fails(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.py_function(lambda x: tf.constant(x.numpy()), [x], tf.TensorSpec([2], tf.float32))
+        return tape.gradient(y, x)
+    found = run(fails, tf.constant([1.0, 2.0]))               # through NumPy: no gradient
+    assert found is None or found.numpy().tolist() == [0.0, 0.0]
+
+
+def test_a_loop_whose_shapes_change_runs_as_python():
+    @tf.function
+    def grow(n):
+        return tf.while_loop(lambda i, x: i < n, lambda i, x: (i + 1, tf.concat([x, x[-1:] + 1.0], 0)),
+                             [tf.constant(0), tf.constant([1.0])], shape_invariants=[tf.TensorShape([]), tf.TensorShape([None])])[1]
+
+    with pytest.warns(UserWarning, match="runs uncompiled"):
+        assert grow(tf.constant(2)).numpy().tolist() == [1.0, 2.0, 3.0]
+    assert grow(tf.constant(3)).numpy().tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_tensor_arrays_are_split_and_scattered():
+    array = tf.TensorArray(tf.float32, 2).split(tf.constant([[1.0], [2.0], [3.0]]), [1, 2])
+    assert array.read(1).numpy().tolist() == [[2.0], [3.0]] and array.concat().shape == (3, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="add up"):
+        array.split(tf.ones((3, 1)), [1, 1])
+    assert tf.TensorArray(tf.int32, 3).scatter([2, 0, 1], [5, 6, 7]).stack().numpy().tolist() == [6, 7, 5]

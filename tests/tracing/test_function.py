@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """tf.function: one trace a signature, variables, gradients, converted control flow."""
+import sys
 import warnings
 
 import numpy as np
@@ -363,3 +364,33 @@ def test_first_call_makes_variables_from_what_it_computes():
     again(tf.constant(1.0))
     with pytest.raises(ValueError, match="other calls than its first"):
         again(tf.constant(1.0))
+
+
+def test_what_a_function_prints_and_raises_comes_in_the_callers_order(capfd):
+    @tf.function
+    def checked(x):
+        tf.debugging.assert_positive(x)
+        tf.print("inside", x)
+        return x * 2.0
+
+    kept = tf.constant(1.0) + 2.0
+    good = checked(tf.constant(3.0))
+    print("after", file=sys.stderr)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="assert_positive"):
+        checked(tf.constant(-1.0))
+    assert float(kept) == 3.0 and float(good) == 6.0                  # an error spares what was computed before
+    lines = capfd.readouterr().err.split("\n")
+    assert lines[:2] == ["inside 3", "after"]
+    v = tf.Variable(1.0)
+    for i in range(4):                                                 # the same step again and again prints each time
+        with tf.GradientTape() as tape:
+            loss = checked(v + float(i))
+        v.assign_sub(0.1 * tape.gradient(loss, v))
+        assert float(v) == pytest.approx(1.0 - 0.2 * (i + 1))
+    lines = [line for line in capfd.readouterr().err.split("\n") if line.startswith("inside")]
+    assert [float(line.split()[1]) for line in lines] == pytest.approx([1.0, 1.8, 2.6, 3.4])
+
+
+def test_a_concrete_function_lists_its_outputs():
+    concrete = tf.function(lambda x: {"a": x, "b": [x[0]]}).get_concrete_function(tf.TensorSpec([3], tf.float32))
+    assert [o.shape.as_list() for o in concrete.outputs] == [[3], []]

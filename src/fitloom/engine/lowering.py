@@ -63,17 +63,27 @@ def _respects_data(ordered):
 
 def _needed(entries, environment, wanted):
     needed, kept = {k for k in wanted if k not in environment}, []
+    covered = set().union(*[e[0].produced for e in entries if e[0].gradient])     # a Gradient runs them, effects too
     for entry in reversed(entries):
         instruction, slots, start = entry
         outputs = range(start, start + len(instruction.outputs))
-        if not instruction.effects and not any(k in needed for k in outputs):
+        runs = instruction.effects and not (outputs and start in covered)
+        if not runs and not any(k in needed for k in outputs):
             continue
         kept.append(entry)
         needed.difference_update(outputs)
         if instruction.gradient:
             needed -= instruction.produced
         needed.update(k for k in slots if k not in environment)
-    return kept[::-1]
+    computed, left = set(), []                # what stands behind the Gradient that covers it has its values already
+    for entry in reversed(kept):
+        instruction, _, start = entry
+        if instruction.gradient:
+            computed |= instruction.produced
+        elif instruction.outputs and all(k in computed for k in range(start, start + len(instruction.outputs))):
+            continue
+        left.append(entry)
+    return left
 
 
 class Gradient(Instruction):
@@ -110,7 +120,8 @@ class Gradient(Instruction):
         self.produced = {start + q for instruction, _, start in entries for q in range(len(instruction.outputs))}
         self.slots = tuple(k for k in avals if k not in self.produced)
         outputs = [jax.ShapeDtypeStruct(self._shape(s, target_avals), s.dtype) for s in source_avals]
-        super().__init__(self._lower_flat, "gradient", tuple(avals[k] for k in self.slots), outputs=outputs)
+        super().__init__(self._lower_flat, "gradient", tuple(avals[k] for k in self.slots), outputs=outputs,
+                         effects=any(instruction.effects for instruction, _, _ in entries))
 
     def _shape(self, source, target_avals):
         if self.jacobian == "full":

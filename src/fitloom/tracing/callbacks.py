@@ -6,16 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fitloom.autodiff import GradientTape
 from fitloom.base import dtypes, nest
 from fitloom.base.errors import ValueNotKnownError
 from fitloom.engine.checking import CHECKS, user_line
 from fitloom.engine.context import CONTEXT
-from fitloom.engine.recording import convert_to_tensor
+from fitloom.engine.instruction import Op
+from fitloom.engine.recording import convert_to_tensor, record
 from fitloom.engine.tensor import Tensor
 
 
 def py_function(func=None, inp=None, Tout=None, name=None):
     """Call a Python function of tensors; inside a traced function, each time the program runs.
+
+    Gradients go through it: the function is called once more, under a tape, when the backward pass runs.
 
     Args:
         func: takes and returns tensors.
@@ -26,7 +30,7 @@ def py_function(func=None, inp=None, Tout=None, name=None):
         return lambda func: lambda *inputs: py_function(func, inputs, Tout)
     if not CONTEXT.trace.inline:
         return _checked(func(*[convert_to_tensor(i) for i in inp]), Tout)
-    return _from_program(lambda arrays: func(*[Tensor(a) for a in arrays]), inp, Tout)
+    return _from_program(lambda arrays: func(*[Tensor(a) for a in arrays]), inp, Tout, func)
 
 
 def numpy_function(func=None, inp=None, Tout=None, stateful=True, name=None):
@@ -56,7 +60,8 @@ def _converted(value, wanted):
     return convert_to_tensor(np.asarray(value).astype(dtype.numpy_dtype) if dtype.name != "string" else value)
 
 
-def _from_program(call, inp, Tout):
+def _from_program(call, inp, Tout, differentiable=None):
+    """Call Python while a program runs; `differentiable` is the function of tensors that a tape can differentiate."""
     wanted = list(Tout) if isinstance(Tout, (list, tuple)) else [] if Tout is None else [Tout]
     if any(getattr(w, "shape", None) is None or None in tuple(w.shape) for w in wanted):
         raise ValueNotKnownError(
@@ -80,9 +85,59 @@ def _from_program(call, inp, Tout):
         finally:
             CONTEXT.trace = before
 
-    arrays = [convert_to_tensor(i).array for i in inp]
-    results = [Tensor(a) for a in jax.experimental.io_callback(on_host, specs, *arrays, ordered=False)]
+    tensors = [convert_to_tensor(i) for i in inp]
+
+    def run(*arrays):
+        return jax.experimental.io_callback(on_host, specs, *arrays, ordered=False)
+    floats = [i for i, t in enumerate(tensors) if t.aval.inexact]
+    if differentiable is not None and floats and specs:
+        run = _with_gradient(run, differentiable, floats, on_host_with=_guarded(line))
+    results = list(record(Op(lambda *arrays: tuple(run(*arrays)), "py_function", effects=True), tensors))
     return results if isinstance(Tout, (list, tuple)) else results[0] if results else None
+
+
+def _guarded(line):
+    """Return a decorator of host code: what it raises is raised where the program's results are asked for."""
+    def guard(call, specs):
+        def on_host(*arrays):
+            before, CONTEXT.trace = CONTEXT.trace, _closed()
+            try:
+                return [np.asarray(r, s.dtype).reshape(s.shape) for r, s in zip(call(*arrays), specs, strict=True)]
+            except Exception as error:
+                error.add_note(f"Raised by the gradient of the Python function that was called at {line}.")
+                CHECKS.failed.append(error)
+                return [np.zeros(s.shape, s.dtype) for s in specs]
+            finally:
+                CONTEXT.trace = before
+        return on_host
+    return guard
+
+
+def _with_gradient(run, function, floats, on_host_with):
+    """Return `run` with a gradient: `function` is called once more, under a tape, when the backward pass runs."""
+    @jax.custom_vjp
+    def differentiable(*arrays):
+        return run(*arrays)
+
+    def backward(arrays, cotangents):
+        def gradients(*values):
+            tensors = [Tensor(np.asarray(a)) for a in values[:len(arrays)]]
+            with GradientTape() as tape:
+                tape.watch([tensors[i] for i in floats])
+                results = function(*tensors)
+            results = list(results) if isinstance(results, (list, tuple)) else [results]
+            inexact = [(r, np.asarray(c)) for r, c in zip(results, values[len(arrays):], strict=True)
+                       if np.asarray(c).dtype.kind == "f"]
+            found = tape.gradient([r for r, _ in inexact], [tensors[i] for i in floats],
+                                  output_gradients=[Tensor(c) for _, c in inexact], unconnected_gradients="zero")
+            return [np.asarray(g) for g in found]
+        specs = [jax.ShapeDtypeStruct(arrays[i].shape, arrays[i].dtype) for i in floats]
+        given = [jnp.zeros((), jnp.int32) if c.dtype == jax.dtypes.float0 else c for c in cotangents]
+        found = jax.experimental.io_callback(on_host_with(gradients, specs), specs, *arrays, *given, ordered=False)
+        places = dict(zip(floats, found))
+        return tuple(places.get(i, np.zeros(a.shape, jax.dtypes.float0)) for i, a in enumerate(arrays))
+    differentiable.defvjp(lambda *arrays: (run(*arrays), arrays), backward)
+    return differentiable
 
 
 def _closed():

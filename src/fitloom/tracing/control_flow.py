@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from fitloom.base import nest
-from fitloom.base.errors import InvalidArgumentError
+from fitloom.base.errors import InvalidArgumentError, ValueNotKnownError
+from fitloom.base.shapes import TensorShape
 from fitloom.engine.context import CONTEXT
 from fitloom.engine.instruction import Instruction
 from fitloom.engine.procedure import Block, Layout, Procedure
@@ -93,7 +94,8 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
                swap_memory=False, maximum_iterations=None, name=None):
     """Repeat `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds; return the last values.
 
-    Inside a traced function the shapes of the loop variables cannot change. A gradient through such a loop computes the
+    Inside a traced function the shapes of the loop variables cannot change: a function whose loop has
+    `shape_invariants` with unknown sizes, and needs them, runs as Python. A gradient through such a loop computes the
     states it needs again (`repetition.py`), unless a small `maximum_iterations` lets them be stored.
     """
     loop_vars = loop_vars if isinstance(loop_vars, (list, tuple)) else [loop_vars]
@@ -106,9 +108,15 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
             values = nest.map_structure(as_tensor, values)
             done += 1
         return type(loop_vars)(values) if isinstance(loop_vars, tuple) else values
-    loop = _While(cond, body, values, limit)
+    loop = _While(cond, body, values, limit, _changing(shape_invariants))
     result = nest.pack_sequence_as(values, nest.flatten(loop(nest.flatten(values))))
     return type(loop_vars)(result) if isinstance(loop_vars, tuple) else result
+
+
+def _changing(shape_invariants):
+    """Whether shape invariants name sizes that are not known."""
+    shapes = [getattr(each, "shape", each) for each in nest.flatten(shape_invariants)]
+    return any(isinstance(shape, TensorShape) and (shape.rank is None or None in tuple(shape)) for shape in shapes)
 
 
 def as_tensor(value):
@@ -222,9 +230,9 @@ class Branches(_Compound):
 
 
 class _While(_Compound):
-    def __init__(self, condition, body, values, limit):
+    def __init__(self, condition, body, values, limit, changing=False):
         super().__init__("while_loop")
-        self.structure, self.limit = values, limit
+        self.structure, self.limit, self.changing = values, limit, changing
         self.condition = lambda *flat: condition(*nest.pack_sequence_as(values, flat))
         self.body = lambda *flat: nest.map_structure(as_tensor, _as_list(body(*nest.pack_sequence_as(values, flat))))
 
@@ -232,7 +240,7 @@ class _While(_Compound):
         condition = Body(self.condition, "while_loop condition").instruction(avals)
         body = Body(self.body, "while_loop body").instruction(avals)
         if body.outputs[:body.results] != tuple(avals):
-            raise InvalidArgumentError(
+            raise (ValueNotKnownError if self.changing else InvalidArgumentError)(
                 f"tf.while_loop: the body must return values of the same shapes and dtypes as the loop variables "
                 f"{list(avals)}, but returned {list(body.outputs[:body.results])}. Inside a compiled function shapes "
                 "cannot change from one iteration to the next.")

@@ -107,7 +107,12 @@ class Function:
             try:
                 if Function.watch is not None:
                     Function.watch(self, block, tensors)
-                return block(tensors)
+                if not block.runs_at_once(tensors):
+                    return block(tensors)
+                result = block(tensors)
+                if not context.CONTEXT.trace.closed:
+                    context.CONTEXT.trace.flush()
+                return result
             except InitialValueNotKnownError:
                 if self._created:
                     raise ValueError(f"tf.function '{self.__name__}' creates variables in other calls than its first. "
@@ -254,6 +259,22 @@ class BoundFunction:
 class _FunctionBlock(Block):
     """One signature of a tf.function."""
 
+    shows = None          # whether it prints, checks or calls Python while it runs, once that is known
+
+    def runs_at_once(self, tensors):
+        """Whether a call runs before it returns, so that what it prints or raises comes in the caller's order.
+
+        Inside a tape it runs with the step. What is recorded already runs here, so that an error spares it.
+        """
+        if self.shows is None:
+            self.shows = self.instruction(tuple(t.aval for t in tensors)).effects
+        trace = context.CONTEXT.trace
+        if not self.shows or not trace.closed and (trace.nested or trace.live_tapes()):
+            return False
+        if not trace.closed:
+            trace.flush()
+        return True
+
 
 class ConcreteFunction:
     """A tf.function fixed to one signature; call it with tensors."""
@@ -314,6 +335,12 @@ class ConcreteFunction:
         return nest.pack_sequence_as(self._layout.structure, [
             TensorSpec(outputs[t].shape, outputs[t].dtype) if isinstance(t, int) else t.value
             for t in self._layout.tensors])
+
+    @property
+    def outputs(self):
+        """TensorSpecs of the results in one list; None where the sizes or dtypes of the inputs are not all known."""
+        found = self.structured_outputs
+        return None if self._layout is None else [x for x in nest.flatten(found) if isinstance(x, TensorSpec)]
 
     @property
     def variables(self):

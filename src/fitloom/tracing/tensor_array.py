@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.TensorArray`: a list of tensors that are written and read by index."""
 from fitloom.base import dtypes
-from fitloom.base.errors import ValueNotKnownError
+from fitloom.base.errors import InvalidArgumentError, ValueNotKnownError
 from fitloom.engine.context import CONTEXT
 from fitloom.engine.recording import _PACK, convert_to_tensor, record
 from fitloom.engine.tensor import Tensor
@@ -83,6 +83,26 @@ class TensorArray:
     def gather(self, indices, name=None):
         """Return the elements at `indices`, stacked."""
         return _PACK(*[self.read(i) for i in convert_to_tensor(indices).numpy()])
+
+    def scatter(self, indices, value, name=None):
+        """Set the elements at `indices` to the rows of `value`."""
+        array, value = self, convert_to_tensor(value)
+        for row, index in enumerate(convert_to_tensor(indices).numpy().tolist()):
+            array = array.write(index, value[row])
+        return array
+
+    def split(self, value, lengths, name=None):
+        """Set the elements to the parts of `value`, `lengths` rows each."""
+        self._refuse_elsewhere()
+        value, start, parts = convert_to_tensor(value), 0, []
+        for length in convert_to_tensor(lengths).numpy().tolist():
+            parts.append(value[start:start + length])
+            start += length
+        if start != value.aval.shape[0]:
+            raise InvalidArgumentError(f"TensorArray.split expected lengths that add up to the {value.aval.shape[0]} "
+                                       f"rows, but they add up to {start}.")
+        self._elements = parts
+        return self
 
     def identity(self):
         """Return this array."""
