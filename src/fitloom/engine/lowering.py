@@ -75,12 +75,15 @@ def _needed(entries, environment, wanted):
         if instruction.gradient:
             needed -= instruction.produced
         needed.update(k for k in slots if k not in environment)
-    computed, left = set(), []                # what stands behind the Gradient that covers it has its values already
+    # What stands behind the Gradient that covers it is computed already. Without effects that may be left to XLA.
+    if not any(e[0].effects for e in kept):
+        return kept[::-1]
+    computed, left = set(), []
     for entry in reversed(kept):
         instruction, _, start = entry
         if instruction.gradient:
             computed |= instruction.produced
-        elif instruction.outputs and all(k in computed for k in range(start, start + len(instruction.outputs))):
+        elif instruction.effects and instruction.outputs and start in computed:
             continue
         left.append(entry)
     return left

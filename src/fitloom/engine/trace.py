@@ -27,6 +27,7 @@ from fitloom.engine.tensor import Tensor, pending
 CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
 ALIKE = 16             # programs of the same operations and lines after which a loop is said to change its shapes
 MOST_PROGRAMS = 2_000  # compiled programs after which everything remembered is dropped
+SHAPES_KEPT = 512      # shapes met once after which jax's caches are dropped: they keep 0.2 MB for each, without end
 MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 
@@ -93,11 +94,14 @@ class Path:
             make()(trace, alive, stores)
         self.interpreting += time.perf_counter() - begin
         self.interpreted += 1
+        TRIE.interpreted += 1
+        if TRIE.interpreted % SHAPES_KEPT == 0:
+            jax.clear_caches()
 
 
 class _Trie:
     root, count = Node(None, None, 0, None), 0
-    programs = 0                               # compiled
+    programs = interpreted = 0                 # compiled; runs without a program
     alike: dict = {}                           # operations and lines -> the Path they make in all their shapes
     said: set = set()                          # warnings given
 

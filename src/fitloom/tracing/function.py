@@ -340,7 +340,7 @@ class ConcreteFunction:
     def outputs(self):
         """TensorSpecs of the results in one list; None where the sizes or dtypes of the inputs are not all known."""
         found = self.structured_outputs
-        return None if self._layout is None else [x for x in nest.flatten(found) if isinstance(x, TensorSpec)]
+        return None if found is None else [x for x in nest.flatten(found) if isinstance(x, TensorSpec)]
 
     @property
     def variables(self):
