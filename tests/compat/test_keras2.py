@@ -179,3 +179,17 @@ def test_a_discriminator_that_is_frozen_inside_a_gan_trains_by_itself(eagerly):
     discriminator.compile("adam", "binary_crossentropy")        # says that it is to stay frozen
     with pytest.warns(UserWarning, match="trainable weights"):
         assert not moved(discriminator, lambda: discriminator.train_on_batch(x, y))
+
+
+def test_functions_between_symbolic_tensors():
+    model = keras.Sequential([keras.layers.Dense(3, input_shape=(2,)), keras.layers.Dropout(0.9), keras.layers.Dense(1)])
+    x = np.ones((4, 2), "float32")
+    hidden, = K.function([model.input], [model.layers[0].output])([x])
+    np.testing.assert_allclose(hidden, model.layers[0](x))
+    both = K.function([model.input, K.learning_phase()], [model.layers[1].output])
+    np.testing.assert_allclose(both([x, 0])[0], hidden)
+    assert not np.allclose(both([x, 1])[0], hidden)
+    inputs = keras.Input((2,))
+    functional = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    assert functional.layers[0].input is inputs
+    assert keras.Model(functional.layers[0].input, functional.layers[-1].output).output_shape == (None, 1)

@@ -141,3 +141,11 @@ from fitloom.ops.backend_style import (
 )
 from fitloom.ops.casting import result_type as result_type
 from fitloom.tracing import foldl as foldl, foldr as foldr, map_fn as map_fn
+
+
+def __getattr__(name: str) -> object:
+    if name == "function":                  # needs the models, which the rest does not
+        from fitloom.models.backend_function import function
+
+        return function
+    raise AttributeError(f"module 'fitloom.keras.backend' has no attribute {name!r}")

@@ -81,6 +81,7 @@ class InputLayer(Layer):
     batch_shape = property(lambda self: self._batch_shape, doc="The shape, batch axis included.")
     dtype = property(lambda self: self._input_dtype, doc="The dtype of the input.")
     input_shape = batch_shape
+    input = property(lambda self: self.output, doc="The symbolic tensor that it begins with.")
 
     def get_config(self):
         """Return the constructor's arguments."""
