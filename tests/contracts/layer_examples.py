@@ -79,6 +79,7 @@ EXAMPLES = {
     "Permute": ({"dims": (2, 1)}, SEQUENCE, {}),
     "RMSNormalization": ({}, SEQUENCE, {}),
     "RNN": ({"cell": lambda: [layers.LSTMCell(2), layers.GRUCell(3)]}, SEQUENCE, {}),
+    "ThresholdedReLU": ({"theta": 0.5}, (2, 4), {}),
     "ReLU": ({}, (2, 4), {}),
     "RepeatVector": ({"n": 2}, (2, 4), {}),
     "Rescaling": ({"scale": 2.0, "offset": 1.0}, (2, 4), {}),

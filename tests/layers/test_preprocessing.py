@@ -170,3 +170,17 @@ def test_custom_standardize_and_split():
     layer = layers.TextVectorization(
         vocabulary=["a", "b"], standardize=lambda x: tf.strings.lower(x), split=lambda x: tf.strings.split(x, ","))
     assert rows(layer(["A,B"])) == [[2, 3]]
+
+
+def test_discretization_knows_its_bins_before_it_has_seen_data():
+    layer = tf.keras.layers.Discretization(num_bins=4, output_mode="one_hot")
+    assert layer.compute_output_shape((None, 3, 2)) == (None, 3, 2, 4)
+    with pytest.raises(ValueError, match="adapt"):
+        layer(np.array([[1.0]]))
+
+
+def test_normalization_adapts_to_a_list_of_batches():
+    data = np.arange(24.0).reshape(6, 4).astype("float32")
+    layer = tf.keras.layers.Normalization()
+    layer.adapt([data[:2], data[2:]])
+    np.testing.assert_allclose(layer(data), (data - data.mean(0)) / data.std(0), rtol=1e-5)

@@ -178,15 +178,21 @@ class Discretization(_Encoding):
 
     def call(self, inputs):
         """Return the bins."""
+        if self.num_bins and self.num_bins > 1 and not self.bin_boundaries:
+            raise ValueError(f"Discretization '{self.name}' has no bins yet: call adapt(data) first, or give "
+                             "`bin_boundaries`.")
         bins = ops.bucketize(ops.cast(inputs, "float32"), [float(b) for b in self.bin_boundaries])
         bins = ops.cast(bins, "int32")
         if self.output_mode == "int":
             return ops.cast(bins, self.compute_dtype) if "int" in self.compute_dtype else bins
-        return encode(bins, self.output_mode, len(self.bin_boundaries) + 1, self.compute_dtype, sparse=self.sparse)
+        return encode(bins, self.output_mode, self._bins(), self.compute_dtype, sparse=self.sparse)
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the bins, or encoded."""
-        return encoded_shape(tuple(input_shape), self.output_mode, len(self.bin_boundaries) + 1)
+        return encoded_shape(tuple(input_shape), self.output_mode, self._bins())
+
+    def _bins(self):
+        return len(self.bin_boundaries) + 1 if self.bin_boundaries or self.num_bins is None else self.num_bins
 
     def load_own_variables(self, store):
         """Nothing: boundaries are configuration."""

@@ -31,6 +31,8 @@ class Rescaling(BuiltinLayer):
 
 def host_batches(data, what):
     """Yield the batches of what `adapt` takes (an array, a tensor, or an iterable of batches) as NumPy arrays."""
+    if isinstance(data, (list, tuple)) and data and all(len(getattr(each, "shape", ())) > 1 for each in data):
+        data = iter(data)                               # a list of batches
     if isinstance(data, (np.ndarray, list, tuple)) or hasattr(data, "numpy") and hasattr(data, "shape"):
         yield np.asarray(data.numpy() if hasattr(data, "numpy") else data)
         return
