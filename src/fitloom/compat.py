@@ -2,6 +2,7 @@
 """`tf.compat`: text conversions, and the few names of `tf.compat.v1` that TF 2 scripts still call. Names only."""
 
 import importlib
+import sys
 import types
 
 from fitloom.ops import compatibility_v1 as _v1
@@ -41,4 +42,5 @@ class _OlderNetworks(types.ModuleType):
 
 v1 = _Older("fitloom.compat.v1", _v1.__doc__)
 v1.nn = _OlderNetworks("fitloom.compat.v1.nn", "`tf.nn` as TensorFlow 1 had it.")  # type: ignore[attr-defined]
-v2 = v1  # both give the functions that exist here
+v2 = sys.modules["fitloom"]
+sys.modules.update({"fitloom.compat.v1": v1, "fitloom.compat.v2": v2})      # import fitloom.compat.v2 as tf

@@ -99,3 +99,11 @@ def test_older_functions():
     assert tf.keras.ops.cast(labels, "float32").values.dtype == tf.float32
     with pytest.raises(AttributeError, match="get_variable.*TF 2 interface"):
         v1.get_variable
+
+
+def test_modules_of_compat_can_be_imported():
+    import fitloom.compat.v1 as old
+    import fitloom.compat.v2 as new
+    from fitloom.compat.v2 import keras
+
+    assert new is tf and keras is tf.keras and tf.compat.v2.nn is tf.nn and old is tf.compat.v1
