@@ -184,3 +184,16 @@ def test_normalization_adapts_to_a_list_of_batches():
     layer = tf.keras.layers.Normalization()
     layer.adapt([data[:2], data[2:]])
     np.testing.assert_allclose(layer(data), (data - data.mean(0)) / data.std(0), rtol=1e-5)
+
+
+def test_rescaling_takes_arrays_and_channels_first():
+    layer = tf.keras.layers.Rescaling(np.array([1.0, 2.0, 3.0]), offset=np.float32(0.5))
+    again = tf.keras.layers.Rescaling.from_config(json.loads(json.dumps(layer.get_config())))
+    np.testing.assert_array_equal(layer(np.ones((1, 2, 2, 3))), again(np.ones((1, 2, 2, 3))))
+    tf.keras.config.set_image_data_format("channels_first")
+    try:
+        np.testing.assert_array_equal(layer(np.ones((1, 3, 2, 2)))[0, :, 0, 0], [1.5, 2.5, 3.5])
+    finally:
+        tf.keras.config.set_image_data_format("channels_last")
+    with pytest.raises(ValueError, match="ngrams"):
+        tf.keras.layers.TextVectorization(ngrams="invalid")

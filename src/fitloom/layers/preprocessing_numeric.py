@@ -3,11 +3,12 @@
 import numpy as np
 
 from fitloom import ops
+from fitloom.base import config
 from fitloom.layers.builtin_layer import BuiltinLayer
 
 
 class Rescaling(BuiltinLayer):
-    """Compute `inputs * scale + offset`; scale and offset are numbers, or lists along the last axis.
+    """Compute `inputs * scale + offset`; scale and offset are numbers, or lists along the channels.
 
     Example:
         >>> import fitloom as tf
@@ -24,9 +25,24 @@ class Rescaling(BuiltinLayer):
         """Return the rescaled inputs."""
         dtype = self.compute_dtype
         inputs = ops.cast(inputs, dtype)
-        scale, offset = (v if isinstance(v, (int, float)) else np.asarray(v, np.float32) for v in
-                         (self.scale, self.offset))
+        scale, offset = (v if isinstance(v, (int, float)) else self._along_channels(np.asarray(v, np.float32), inputs)
+                         for v in (self.scale, self.offset))
         return inputs * ops.cast(scale, dtype) + ops.cast(offset, dtype)
+
+    @staticmethod
+    def _along_channels(values, inputs):
+        """Return a list as it broadcasts to images whose channels come first, where that is the setting."""
+        ndim = len(inputs.shape)
+        first = values.ndim == 1 and ndim >= 3 and config.image_data_format() == "channels_first"
+        return values.reshape(-1, *(1,) * (2 if ndim == 3 else ndim - 2)) if first else values
+
+    def get_config(self):
+        """Return the constructor's arguments as plain data."""
+        settings = super().get_config()
+        for name in ("scale", "offset"):
+            value = settings[name]
+            settings[name] = np.asarray(value).tolist() if hasattr(value, "__array__") else value
+        return settings
 
 
 def host_batches(data, what):

@@ -58,6 +58,9 @@ class TextVectorization(BuiltinLayer):
         if isinstance(ngrams, int):
             ngrams = tuple(range(1, ngrams + 1))
         elif ngrams is not None:
+            if not isinstance(ngrams, (list, tuple)) or not all(isinstance(n, int) for n in ngrams):
+                raise ValueError("`ngrams` must be None, an integer or a tuple of integers. Received: "
+                                 f"ngrams={ngrams!r}")
             ngrams = tuple(ngrams)
         if output_mode != "int" and (output_sequence_length is not None or ragged):
             raise ValueError("`output_sequence_length` and `ragged` are for output_mode='int' only, but received "
