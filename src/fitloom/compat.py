@@ -5,7 +5,7 @@ import importlib
 import sys
 import types
 
-from fitloom.ops import compatibility_v1 as _v1
+from fitloom.ops import compatibility_v1 as _v1, older_images as _older_images
 from fitloom.ops.compatibility import (
     as_bytes as as_bytes,
     as_str as as_str,
@@ -40,7 +40,15 @@ class _OlderNetworks(types.ModuleType):
         return getattr(_v1.networks, name, None) or getattr(importlib.import_module("fitloom.nn"), name)
 
 
+class _OlderImages(types.ModuleType):
+    """`tf.compat.v1.image`: `tf.image`, with the functions that gave other values."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(_older_images, name, None) or getattr(importlib.import_module("fitloom.image"), name)
+
+
 v1 = _Older("fitloom.compat.v1", _v1.__doc__)
 v1.nn = _OlderNetworks("fitloom.compat.v1.nn", "`tf.nn` as TensorFlow 1 had it.")  # type: ignore[attr-defined]
+v1.image = _OlderImages("fitloom.compat.v1.image", "`tf.image`, whose `resize` is TensorFlow 1's.")  # type: ignore[attr-defined]
 v2 = sys.modules["fitloom"]
 sys.modules.update({"fitloom.compat.v1": v1, "fitloom.compat.v2": v2})      # import fitloom.compat.v2 as tf

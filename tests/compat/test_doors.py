@@ -107,3 +107,19 @@ def test_modules_of_compat_can_be_imported():
     from fitloom.compat.v2 import keras
 
     assert new is tf and keras is tf.keras and tf.compat.v2.nn is tf.nn and old is tf.compat.v1
+
+
+def test_images_resized_as_before_tensorflow_2():
+    """From the corners of the pixels; values of TensorFlow."""
+    row = tf.reshape(tf.constant([0.0, 10.0, 20.0, 30.0]), [1, 4, 1])
+    older = tf.compat.v1.image
+
+    def resized(**how):
+        return older.resize(row, [1, 6], **how).numpy().ravel().tolist()
+    assert resized() == pytest.approx([0, 20 / 3, 40 / 3, 20, 80 / 3, 30], rel=1e-5)
+    assert resized(align_corners=True) == pytest.approx([0, 6, 12, 18, 24, 30], rel=1e-5)
+    assert resized(method=tf.image.ResizeMethod.NEAREST_NEIGHBOR) == [0, 0, 10, 20, 20, 30]
+    assert older.resize_bilinear(row[None], [1, 8]).numpy().ravel().tolist() == [0, 5, 10, 15, 20, 25, 30, 30]
+    assert older.flip_left_right(row).numpy().ravel().tolist() == [30, 20, 10, 0]
+    with pytest.raises(NotImplementedError, match=r"tf\.image\.resize"):
+        older.resize(row, [1, 6], method=older.ResizeMethod.BICUBIC)
