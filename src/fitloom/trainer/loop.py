@@ -179,7 +179,7 @@ def predict(model, x, batch_size=None, verbose="auto", steps=None, callbacks=Non
 
 @under_strategy
 def train_on_batch(model, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-    """Train on one batch; return the loss and metrics so far, a list or a dict."""
+    """Train on one batch; return the loss and metrics so far: a list (a number, if it is one), or a dict."""
     require_compiled(model, "train_on_batch")
     if class_weight is not None and sample_weight is not None:
         raise ValueError("class_weight and sample_weight cannot both be given to train_on_batch().")
@@ -188,7 +188,7 @@ def train_on_batch(model, x, y=None, sample_weight=None, class_weight=None, retu
 
 @under_strategy
 def test_on_batch(model, x, y=None, sample_weight=None, return_dict=False):
-    """Evaluate one batch; return the loss and metrics so far, a list or a dict."""
+    """Evaluate one batch; return the loss and metrics so far: a list (a number, if it is one), or a dict."""
     require_compiled(model, "test_on_batch")
     return _on_batch(model, "test", (x, y, sample_weight), None, return_dict)
 
@@ -206,10 +206,10 @@ def _on_batch(model, mode, data, class_weight, return_dict):
     preparing.prepare(model, source, mode)
     model.reset_metrics()
     logs = dict(Logs(program_for(model, mode)(source.arrays)))
-    return logs if return_dict else in_order(model, logs, always_list=mode == "train")
+    return logs if return_dict else in_order(model, logs)
 
 
-def in_order(model, logs, always_list=False):
+def in_order(model, logs):
     """Return logs as Keras lists them: loss, compiled metrics, output losses, then the rest by name."""
     names, compiled = [], compiled_of(model)
     for metric in model.metrics:
@@ -217,7 +217,7 @@ def in_order(model, logs, always_list=False):
         names += [one.name for one in metric.metrics] if inner else [metric.name]
     first = [name for name in dict.fromkeys(names) if name in logs]
     values = [logs[name] for name in first] + [logs[name] for name in sorted(logs) if name not in first]
-    return values[0] if len(values) == 1 and not always_list else values
+    return values[0] if len(values) == 1 else values
 
 
 def _listening(callbacks, model, verbose, add_history=False, **params):
