@@ -193,3 +193,20 @@ def test_functions_between_symbolic_tensors():
     functional = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     assert functional.layers[0].input is inputs
     assert keras.Model(functional.layers[0].input, functional.layers[-1].output).output_shape == (None, 1)
+
+
+def test_symbolic_losses_of_a_functional_model():
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(3, kernel_initializer="ones")(inputs)
+    outputs = keras.layers.Dense(2, kernel_initializer="ones")(hidden)
+    model = keras.Model(inputs, outputs)
+    model.add_loss(K.mean(keras.losses.mean_squared_error(inputs, outputs)))
+    model.add_loss(0.5 * tf.reduce_sum(hidden))
+    x = np.ones((3, 2), "float32")
+    model(x)
+    assert [float(loss) for loss in model.losses] == [25.0, 9.0]
+    model.compile(keras.optimizers.SGD(0.0))
+    assert model.fit(x, epochs=2, verbose=0, batch_size=2).history["loss"] == pytest.approx([(31 * 2 + 28) / 3] * 2)
+    assert len(model.losses) == 2 or model.losses == []
+    with pytest.raises(NotImplementedError, match="symbolic"):
+        model.add_loss(tf.constant(1.0))

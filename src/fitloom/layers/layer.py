@@ -410,6 +410,8 @@ class Layer(LayerCalls):
         return known[1]
 
     def _find_plain(self):
+        if self.__dict__.get("_symbolic_losses"):
+            return False
         if not self._own_class or self.activity_regularizer is not None or type(self).__name__ == "Lambda":
             return False
         for name, value in self.__dict__.items():

@@ -10,6 +10,7 @@ from fitloom.layers import masks, tracking
 from fitloom.layers.call_signature import is_shape, map_shapes
 from fitloom.layers.graph import Graph
 from fitloom.layers.layer import Layer, default, is_default
+from fitloom.layers.call_context import STRUCTURE
 from fitloom.models import functional
 from fitloom.models.summary import print_summary
 from fitloom.models.training_methods import TrainingMethods
@@ -135,7 +136,13 @@ class Model(TrainingMethods):
             for x, each in zip(flat, nest.flatten(mask)):
                 if each is not None:
                     masks.set_mask(x, each)
-        outputs = self._graph.run(flat)
+        if self.__dict__.get("_symbolic_losses"):
+            outputs = self._graph_of_losses.run(flat)
+            count = len(self._graph.outputs)
+            super().add_loss(outputs[count:])
+            outputs = nest.pack_sequence_as(self._graph.outputs_structure, list(outputs[:count]))
+        else:
+            outputs = self._graph.run(flat)
         return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
     @default
@@ -260,11 +267,24 @@ class Model(TrainingMethods):
         return _only(x.shape for x in self._needs_graph("output shape").outputs)
 
     def add_loss(self, loss):
-        """Add scalar tensors to `losses`; a functional model has no `call` of its own to do it in."""
-        if self._is_functional and is_default(self.call):
-            raise NotImplementedError("add_loss() on a functional model is not supported. Write a layer that calls "
-                                      "self.add_loss(...) in its call(), and use it in the graph.")
-        super().add_loss(loss)
+        """Add scalar tensors to `losses`, inside `call`.
+
+        To a functional model, symbolic tensors that come from its inputs are added (Keras 2): they are computed and
+        count in every call. They are no part of its configuration: a model that was loaded has them no more.
+        """
+        symbols = [x for x in nest.flatten(loss) if isinstance(x, KerasTensor)]
+        if not (self._is_functional and is_default(self.call)):
+            super().add_loss(loss)
+        elif not symbols:
+            raise NotImplementedError("add_loss() on a functional model takes symbolic tensors of its graph. Write a "
+                                      "layer that calls self.add_loss(...) in its call(), and use it in the graph.")
+        else:
+            losses = [*self.__dict__.get("_symbolic_losses", ()), *symbols]
+            graph = functional.make_graph(self._graph.inputs, [*self._graph.outputs, *losses])
+            for operation in graph.operations:
+                tracking.track(self, operation)
+            self.__dict__.update(_symbolic_losses=losses, _graph_of_losses=graph)
+            STRUCTURE.changed(self)
 
     # ---- text and files
 

@@ -430,7 +430,8 @@ def _own(thing):
 
 
 def _row_by_row(layer, mode):
-    if getattr(layer, "activity_regularizer", None) is not None or not _own(layer):
+    if getattr(layer, "activity_regularizer", None) is not None or not _own(layer) \
+            or layer.__dict__.get("_symbolic_losses"):
         return False
     if type(layer).__module__.startswith("fitloom.models") or type(layer).__name__ == "InputLayer":
         return True                       # a graph of layers, each of which is asked
