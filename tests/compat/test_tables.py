@@ -71,3 +71,10 @@ def test_slices_keep_their_parts():
     slices = tf.IndexedSlices(tf.ones([2, 3]), [1, 3], [4, 3])
     assert slices.indices == [1, 3] and slices.values.shape == (2, 3)
     np.testing.assert_array_equal(tf.convert_to_tensor(2 * slices), [[0] * 3, [2] * 3, [0] * 3, [2] * 3])
+
+
+def test_the_older_choice_goes_on_without_datasets_that_ended():
+    sources = [tf.data.Dataset.from_tensor_slices(part) for part in ([1, 2], [10, 20, 30])]
+    choice = tf.data.Dataset.from_tensor_slices(tf.constant([0, 0, 0, 1, 1], tf.int64))
+    assert list(tf.data.experimental.choose_from_datasets(sources, choice).as_numpy_iterator()) == [1, 2, 10, 20]
+    assert list(tf.data.Dataset.choose_from_datasets(sources, choice).as_numpy_iterator()) == [1, 2]

@@ -231,7 +231,11 @@ def at(dataset, index):
     raise OutOfRangeError(f"The dataset has no element {int(index)}.")
 
 
-choose_from_datasets = Dataset.choose_from_datasets
+def choose_from_datasets(datasets, choice_dataset, stop_on_empty_dataset=False):
+    """Return `Dataset.choose_from_datasets`, which here goes on without the datasets that have ended."""
+    return Dataset.choose_from_datasets(datasets, choice_dataset, stop_on_empty_dataset)
+
+
 sample_from_datasets = Dataset.sample_from_datasets
 Counter, RandomDataset = Dataset.counter, Dataset.random
 
