@@ -142,3 +142,12 @@ def test_operations_on_ones_own_types():
         tf.experimental.unregister_dispatch_for(one)
     with pytest.raises(ValueError, match="Annotate"):
         tf.experimental.dispatch_for_api(tf.abs)(lambda values: values)
+
+
+def test_annotations_as_text_are_read_where_the_class_is_made():
+    here = tf
+
+    class Local(tf.experimental.ExtensionType):
+        value: "here.Tensor"
+        more: "tuple[Local, ...]" = ()
+    assert int(Local(3, [Local(4)]).more[0].value) == 4 and here is tf

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc as abc
 import inspect
+import sys
 import types
 import typing
 
@@ -82,6 +84,9 @@ class _Fields(type):
         cls = super().__new__(mcs, name, bases, namespace, **options)
         if any(isinstance(base, _Fields) for base in bases):
             inherited = [f for base in reversed(cls.__mro__[1:]) for f in vars(base).get("_own_fields", ())]
+            if any(isinstance(kind, str) for kind in vars(cls).get("__annotations__", {}).values()):
+                frame = sys._getframe(1)            # where names in annotations that are text have their meaning
+                cls._where = collections.ChainMap(frame.f_locals, frame.f_globals)
             cls._own_fields = tuple(f for f in vars(cls).get("__annotations__", {}) if not f.startswith("__"))
             cls._fields_of_type = tuple(dict.fromkeys([*inherited, *cls._own_fields]))
             for field in cls._own_fields:
@@ -101,12 +106,9 @@ class _Fields(type):
     def _types(cls):
         if "_hints" not in vars(cls):
             own = {base.__name__: base for base in cls.__mro__}
-            cls._hints = typing.get_type_hints(cls, localns={**own, **_known})
-            _known[cls.__name__] = cls
+            places = [vars(base)["_where"] for base in cls.__mro__ if "_where" in vars(base)]
+            cls._hints = typing.get_type_hints(cls, localns=collections.ChainMap(own, *places))
         return cls._hints
-
-
-_known: dict = {}
 
 
 class ExtensionType(nest.Composite, metaclass=_Fields):
