@@ -41,7 +41,7 @@ class StatelessScope:
         >>> import fitloom as tf
         >>> count = tf.keras.Variable(1.0)
         >>> with tf.keras.StatelessScope([(count, 5.0)]) as scope:
-        ...     count.assign(count + 1.0)
+        ...     _ = count.assign(count + 1.0)
         >>> float(scope.get_current_value(count)), float(count)
         (6.0, 1.0)
     """

@@ -48,7 +48,7 @@ class Generator:
     Example:
         >>> import fitloom as tf
         >>> g = tf.random.Generator.from_seed(1)
-        >>> g.normal([2]).numpy().round(4).tolist()
+        >>> g.normal([2]).numpy().astype(float).round(4).tolist()
         [0.4384, -0.5344]
     """
 
