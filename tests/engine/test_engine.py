@@ -335,3 +335,14 @@ def test_eager_steps_of_new_shapes_compile_nothing():
     finally:
         tf.config.run_functions_eagerly(False)
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.filterwarnings("ignore:The .* operations from")
+def test_what_jax_keeps_of_shapes_that_never_repeat_is_dropped(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(trace, "ALIKE", 2)
+    monkeypatch.setattr(trace, "SHAPES_KEPT", 3)
+    monkeypatch.setattr(trace.jax, "clear_caches", lambda: dropped.append(1))
+    for rows in range(901, 911):
+        assert float(tf.reduce_sum(tf.ones((rows,)) * 2.0)) == 2.0 * rows
+    assert 1 <= len(dropped) <= 3

@@ -27,7 +27,7 @@ from fitloom.engine.tensor import Tensor, pending
 CAP = 250              # entries after which a trace runs one operation at a time: compile time grows faster than length
 ALIKE = 16             # programs of the same operations and lines after which a loop is said to change its shapes
 MOST_PROGRAMS = 2_000  # compiled programs after which everything remembered is dropped
-SHAPES_KEPT = 512      # shapes met once after which jax's caches are dropped: they keep 0.2 MB for each, without end
+SHAPES_KEPT = 256      # shapes met once after which jax's caches are dropped: they keep 0.2 MB for each, without end
 MOST_NODES = 20_000    # trie nodes after which everything remembered is dropped (a loop that changes shape for ever)
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 
