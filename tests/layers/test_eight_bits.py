@@ -126,5 +126,11 @@ def test_what_is_refused():
     own.build((None, 3))
     with pytest.raises(NotImplementedError, match="subclasses"):
         own.quantize("int8")
+    own.quantize("int8", type_check=False)
+    assert own._kernel.dtype == "int8"
+    reversible = layers.ReversibleEmbedding(4, 2)
+    reversible.build()
+    with pytest.raises(NotImplementedError, match="only Dense"):
+        reversible.quantize("int8")
     with pytest.warns(UserWarning, match="cannot be quantized"):
         tf.keras.Sequential([tf.keras.Input((4, 1)), layers.Conv1D(1, 1)]).quantize("int8")

@@ -15,6 +15,7 @@ class EightBits(LowRank):
     """
 
     quantization_config = None
+    _quantizes = True
 
     def _quantized_axes(self):
         """Axes of the weight that share a scale."""
@@ -61,7 +62,7 @@ class EightBits(LowRank):
             ValueError: not built, quantized already, an unknown mode, or float16.
             NotImplementedError: a mode that is not implemented, or a subclass.
         """
-        if type_check and not type(self)._own_class or type(self).__name__ not in ("Dense", "EinsumDense", "Embedding"):
+        if type_check and not self._own_class or not self._quantizes:
             super().quantize(mode)
         mode, config = quantizers.resolve(mode, config)
         self._check_quantize(mode)

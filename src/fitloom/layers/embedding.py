@@ -107,6 +107,8 @@ class ReversibleEmbedding(Embedding):
     Weights: embeddings, and reverse_embeddings `(output_dim, input_dim)` unless tied.
     """
 
+    _quantizes = False      # its way back needs the floats
+
     def __init__(self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
                  embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False, reverse_dtype=None,
                  logit_soft_cap=None, **kwargs):
