@@ -130,12 +130,13 @@ class StepProgram:
         fetch: pure function of arrays (index, *data) -> batch structure, for `run`; gathers a batch on the device.
         donate: reuse the state's buffers.
         compiled: whether the step is one program; else it is traced all the same, and its operations run one at a time.
+        rewrite: turns the pure function of one step into another one with the same results, for one device.
     """
 
-    def __init__(self, fn, variables, fetch=None, donate=True, compiled=True):
+    def __init__(self, fn, variables, fetch=None, donate=True, compiled=True, rewrite=None):
         self.pure, self.fetch, self.values = Functional(fn, variables, discover=True), fetch, None
         self.donate, self._jitted, self._loop = donate and compiled, None, None
-        self.one_program = compiled
+        self.one_program, self.rewrite = compiled, rewrite if compiled else None
         self.compiled, self.running, self.placement, self.checked = 0, False, None, False
 
     # -- the loan
@@ -182,7 +183,8 @@ class StepProgram:
 
     def _step(self, values, seed, *batch):
         self.compiled += 1
-        logs, values = self.pure(values, seed, *self._spread(batch))
+        pure = self.pure if self.rewrite is None or self.placement is not None else self.rewrite(self.pure)
+        logs, values = pure(values, seed, *self._spread(batch))
         return self._readable(logs), values
 
     def _spread(self, batch):

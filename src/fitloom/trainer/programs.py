@@ -13,6 +13,7 @@ from fitloom.base import dtypes, nest
 from fitloom.base.errors import NoValueError, OperatorNotAllowedInGraphError, ValueNotKnownError
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.monitor import summaries
+from fitloom.ops.kernels import fusion
 from fitloom.trainer import compiling, steps
 from fitloom.trainer.compile_loss import MEANS
 from fitloom.trainer.compiling import compiled_of
@@ -71,7 +72,7 @@ class Program:
         self._variables = variables if self.guard is not None else ()
         self._program = None if self.eager else engine.StepProgram(
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict",
-            compiled=self.jitted)
+            compiled=self.jitted, rewrite=fusion.fused if self.convolves and mode == "train" else None)
 
     def _step(self, data, mask):
         with steps.counting_only(mask), self._replicas, self.destination, \

@@ -17,6 +17,7 @@ from fitloom.ops.kernels import (
     bias,
     convolution,
     dense,
+    fusion,
     gelu,
     normalization,
     platform,
@@ -138,6 +139,41 @@ def test_biased_convolutions_of_random_shapes(seed):
             message = f"{name} of x {x.shape}, w {w.shape}, pads {pads}, {g}"
             scale = np.abs(e).max(initial=1e-3)
             np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=message)
+
+
+@needs_native
+def test_pooled_convolutions_of_random_shapes(rng):
+    cases = []
+    while len(cases) < 40:
+        x, w, _, pads, g = _random_convolution(rng, False)
+        conv = {"strides": g["strides"], "dilations": g["dilation"], "groups": g["groups"]}
+        counts = reference.conv_counts(x.shape[1:-1], w.shape[:-2], g["strides"], pads, g["dilation"])
+        window, strides = _ints(rng.integers(1, 4, len(counts))), _ints(rng.integers(1, 4, len(counts)))
+        valid = len(cases) % 2 or min(np.subtract(counts, window)) < 0
+        pool_pads = reference.same_pads(counts, window, strides, (1,) * len(counts))
+        pool_pads = ((0, 0),) * len(counts) if valid else tuple(map(tuple, pool_pads))
+        if valid and min(np.subtract(counts, window)) < 0:
+            continue
+        static = {**conv, "lows": tuple(low for low, _ in pads), "sizes": _ints(counts), "relu": len(cases) % 3 > 0,
+                  "pool_window": window, "pool_strides": strides, "pool_pads": pool_pads}
+        pooled = reference.conv_counts(counts, window, strides, pool_pads, (1,) * len(counts))
+        dy = rng.normal(size=(x.shape[0], *pooled, w.shape[-1])).astype("float32")
+        cases.append((static, (x, w, rng.normal(size=w.shape[-1]).astype("float32"), dy)))
+
+    def run(arrays):
+        results = []
+        for (static, _), (x, w, b, dy) in zip(cases, arrays):
+            y, winner = fusion._pooled(x, w, b, **static)
+            results.append((y, *fusion._pooled_weight_gradient(x, dy, y, winner, kernel=w.shape[:-2], **static)))
+        return results
+
+    results = jax.jit(run)([arrays for _, arrays in cases])
+    with platform.native(False):
+        expected = jax.jit(lambda arrays: run(arrays))([arrays for _, arrays in cases])
+    for (static, (x, w, _, _)), actual, right in zip(cases, results, expected):
+        for name, a, e in zip(("y", "dw", "db"), actual, right, strict=True):
+            scale = np.abs(e).max(initial=1e-3)
+            np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=4e-6, err_msg=f"{name} {x.shape} {w.shape} {static}")
 
 
 @needs_native

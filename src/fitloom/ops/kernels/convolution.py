@@ -25,6 +25,8 @@ from fitloom.ops.kernels.primitives import Accelerated, Bilinear
 
 # A depthwise convolution as a sum of shifted images costs one pass for each place of the kernel.
 _MOST_PLACES = 64
+# winograd.cc takes 3x3 kernels with so many channels on both sides.
+LEAST_WINOGRAD_CHANNELS = 32
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -446,7 +448,7 @@ _set_transposes(_forward, _input_gradient, _weight_gradient)
 # they; training runs their native versions.
 
 
-def _biased_reference(x, w, bias, *, relu, **static):
+def biased_reference(x, w, bias, *, relu, **static):
     y = _forward(x, w, **static) + bias
     return (jax.nn.relu(y) if relu else y,)
 
@@ -469,7 +471,7 @@ def _relu_input_gradient_native(w, dy, y, *, sizes, groups, **attributes):
     return library.call("conv_relu_input_gradient", (result,), w, dy, y, groups=groups, **attributes)
 
 
-def _bias_weight_gradient_reference(x, dy, y, **static):
+def biased_gradient_reference(x, dy, y, **static):
     """The gradients of w and bias; y is the result of a maximum with zero, or has no elements."""
     dy = _where_positive(dy, y) if y.size else dy
     return _weight_gradient(x, dy, **static), jnp.sum(dy, axis=tuple(range(dy.ndim - 1)))
@@ -483,13 +485,14 @@ def _bias_weight_gradient_native(x, dy, y, *, sizes, groups, **attributes):
     return library.call("conv_bias_weight_gradient", results, x, dy, y, groups=groups, **attributes)
 
 
-_biased_once = Accelerated("conv_bias", _biased_reference, _biased_native)
+_biased_once = Accelerated("conv_bias", biased_reference, _biased_native)
 _relu_input_gradient = Accelerated(
     "conv_relu_input_gradient", _relu_input_gradient_reference, _relu_input_gradient_native
 )
 _bias_weight_gradient = Accelerated(
-    "conv_bias_weight_gradient", _bias_weight_gradient_reference, _bias_weight_gradient_native
+    "conv_bias_weight_gradient", biased_gradient_reference, _bias_weight_gradient_native
 )
+biased_primitive, biased_gradient_primitive = _biased_once.primitive, _bias_weight_gradient.primitive
 
 
 def _biased_forward(x, w, bias, *, relu, **static):

@@ -136,7 +136,7 @@ def _max_forward(x, *, window, strides, pads):
         and x.shape[-1] >= _LEAST_CHANNELS
         and x.size >= _LEAST_SIZE
     )
-    largest = _largest if native else _largest_reference
+    largest = _largest if native else largest_reference
     y, winner = largest(x, window=window, strides=strides, pads=pads)
     return y, (winner, Static((x.shape, native)))
 
@@ -144,11 +144,11 @@ def _max_forward(x, *, window, strides, pads):
 def _max_backward(residuals, cotangent, *, window, strides, pads):
     winner, static = residuals
     shape, native = static.value
-    spread = _spread_to_winners if native else _spread_to_winners_reference
+    spread = _spread_to_winners if native else spread_reference
     return spread(cotangent, winner, shape=shape, window=window, strides=strides, pads=pads)
 
 
-def _largest_reference(x, *, window, strides, pads):
+def largest_reference(x, *, window, strides, pads):
     """Return the largest value of each window and, as uint8, the place of the first that is it."""
     padded = lax.pad(x, _lowest(x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in pads), (0, 0, 0)])
     views = _places(padded, window, strides)
@@ -169,7 +169,7 @@ def _largest_native(x, *, window, strides, pads):
     return library.call("max_pool", results, x, window=window, strides=strides, lows=tuple(a for a, _ in pads))
 
 
-def _spread_to_winners_reference(dy, winner, *, shape, window, strides, pads):
+def spread_reference(dy, winner, *, shape, window, strides, pads):
     return (_spread(dy, winner, shape, window, strides, pads),)
 
 
@@ -179,8 +179,9 @@ def _spread_to_winners_native(dy, winner, *, shape, window, strides, pads):
     return library.call("max_pool_gradient", results, dy, winner, window=window, strides=strides, lows=lows)
 
 
-_largest = Accelerated("max_pool", _largest_reference, _largest_native)
-_spread_to_winners = Accelerated("max_pool_gradient", _spread_to_winners_reference, _spread_to_winners_native)
+_largest = Accelerated("max_pool", largest_reference, _largest_native)
+_spread_to_winners = Accelerated("max_pool_gradient", spread_reference, _spread_to_winners_native)
+largest_primitive, spread_primitive = _largest.primitive, _spread_to_winners.primitive
 _max_pool = with_backward(_max_forward, _max_backward)
 
 

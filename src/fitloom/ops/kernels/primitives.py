@@ -36,7 +36,7 @@ class Accelerated:
 
     def __init__(self, name: str, reference: Callable, native: Callable) -> None:
         self._reference = reference
-        primitive = self._primitive = Primitive(f"fitloom_{name}")
+        primitive = self.primitive = Primitive(f"fitloom_{name}")
         primitive.multiple_results = True
         compiled = functools.lru_cache(maxsize=4096)(self._compiled)
         primitive.def_impl(lambda *o, **p: compiled(tuple(sorted(p.items())))(*o))
@@ -51,10 +51,10 @@ class Accelerated:
         """Run the native version if the program being traced may, else the reference."""
         if not platform.native_enabled():
             return self._reference(*operands, **static)
-        return self._primitive.bind(*operands, **static)
+        return self.primitive.bind(*operands, **static)
 
     def _compiled(self, items):
-        return jax.jit(lambda *o: self._primitive.bind(*o, **dict(items)))
+        return jax.jit(lambda *o: self.primitive.bind(*o, **dict(items)))
 
     def _abstract(self, *operands, **static):
         shapes = self._shapes(tuple((o.shape, o.dtype) for o in operands), tuple(sorted(static.items())))
@@ -67,7 +67,7 @@ class Accelerated:
         return [(result.shape, result.dtype) for result in results]
 
     def _jvp(self, primals, tangents, /, **static):
-        outputs = self._primitive.bind(*primals, **static)
+        outputs = self.primitive.bind(*primals, **static)
         moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
 
         def along(*chosen):

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "convolution.h"
+#include "pooling.h"
 
 namespace fitloom {
 namespace {
@@ -22,6 +23,8 @@ constexpr int64_t kPanelBytes = 256 << 10;
 constexpr int64_t kRowBlock = 1024;
 // Runs shorter than this are read number by number, which saves the inner loop's bookkeeping.
 constexpr int64_t kShortRun = 8;
+// Results that are computed before they are pooled.
+constexpr int64_t kPooledFloats = 7 << 10;
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
@@ -61,6 +64,20 @@ Geometry geometry(const Dims& x, const Dims& w, const Dims& y, Int64s strides, I
     expect(g.stride[d] >= 1 && g.dilation[d] >= 1, "strides and dilations must be positive");
   }
   return g;
+}
+
+// The same where the result is not stored, only its spatial sizes are known.
+template <class Dims>
+Geometry pooled_geometry(const Dims& x, const Dims& w, Int64s sizes, Int64s strides, Int64s lows, Int64s dilations,
+                         int64_t groups) {
+  const size_t rank = x.size();
+  expect(rank >= 3 && w.size() == rank && sizes.size() == rank - 2, "one size for each dimension");
+  std::vector<int64_t> results(rank);
+  results[0] = x[0];
+  for (size_t d = 0; d + 2 < rank; d++) results[d + 1] = sizes[d];
+  results[rank - 1] = w[rank - 1];
+  const std::vector<int64_t> images(x.begin(), x.end()), kernel(w.begin(), w.end());
+  return geometry(images, kernel, results, strides, lows, dilations, groups);
 }
 
 // An image and its copy with a border of zeros (or with its own border cut off).
@@ -383,6 +400,17 @@ class PackedWeights {
   std::vector<ptrdiff_t> single_;
 };
 
+// The weights (*kernel, group_in, out_channels) of a forward walk, packed by group.
+std::vector<PackedWeights> packed_by_group(const Walk& walk, const Geometry& g, const float* w) {
+  std::vector<PackedWeights> packed;
+  packed.reserve(g.groups);
+  for (int64_t group = 0; group < g.groups; group++)
+    packed.emplace_back(walk, g.group_out(), g.out_channels, 1, [&](int64_t place, int64_t column) {
+      return w + place * g.group_in() * g.out_channels + group * g.group_out() + column;
+    });
+  return packed;
+}
+
 // Items of work: images, cut into ranges of rows if there are few of them.
 struct Split {
   int64_t parts;  // for each image
@@ -414,12 +442,7 @@ void forward(ffi::ThreadPool& pool, const Geometry& g, const Floats& x, const Fl
     std::memset(y->typed_data(), 0, y->size_bytes());
     return;
   }
-  std::vector<PackedWeights> packed;
-  packed.reserve(groups);
-  for (int64_t group = 0; group < groups; group++)
-    packed.emplace_back(walk, columns, g.out_channels, 1, [&](int64_t place, int64_t column) {
-      return w.typed_data() + place * g.group_in() * g.out_channels + group * columns + column;
-    });
+  const std::vector<PackedWeights> packed = packed_by_group(walk, g, w.typed_data());
   Frames frames(pool, frame, x.typed_data(), g.batch, workers);
   const int64_t parts = Split(g.batch, walk.rows(), workers).parts;
   float* result = y->typed_data();
@@ -616,6 +639,138 @@ ffi::Error conv_bias_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, 
   });
 }
 
+// ---- with bias and max-pooling: no image of results is larger than what stays in the second-level cache ----
+
+// The windows over the results of a convolution; they have g's dimensions.
+Windows windows_over(const Geometry& g, const ffi::AnyBuffer::Dimensions& pooled, Int64s window, Int64s strides,
+                     Int64s lows) {
+  const std::vector<int64_t> outputs(pooled.begin(), pooled.end());
+  std::vector<int64_t> results = outputs;
+  const int64_t ndim = static_cast<int64_t>(results.size()) - 2;
+  expect(ndim >= 1 && ndim <= kDims, "one to three spatial dimensions");
+  for (int64_t d = 0; d < ndim; d++) results[d + 1] = g.out[kDims - ndim + d];
+  results[0] = g.batch;
+  results[ndim + 1] = g.out_channels;
+  return Windows(results, outputs, window, strides, lows);
+}
+
+// y = max-pooling of conv + bias, or of max(conv + bias, 0), and the place of each largest value.
+// `sizes` are the spatial sizes of what is pooled.
+ffi::Error conv_pool_forward(ffi::ThreadPool pool, Floats x, Floats w, Floats bias, FloatResult y, ByteResult winner,
+                             Int64s sizes, Int64s strides, Int64s lows, Int64s dilations, int64_t groups,
+                             int64_t relu, Int64s window, Int64s pool_strides, Int64s pool_lows) {
+  return guarded("conv_pool_forward", [&] {
+    const Geometry g = pooled_geometry(x.dimensions(), w.dimensions(), sizes, strides, lows, dilations, groups);
+    const Windows windows = windows_over(g, y->dimensions(), window, pool_strides, pool_lows);
+    expect(winner->element_count() == y->element_count() && y->element_count() > 0 &&
+               bias.element_count() == static_cast<size_t>(g.out_channels) && g.group_in() > 0,
+           "one place for each largest value, one bias for each output channel");
+    const Frame frame = forward_frame(g);
+    Walk walk = forward_walk(g, frame, g.group_in());
+    const int64_t workers = threads(pool), columns = g.group_out();
+    if (groups == 1 && !narrow(walk.run, columns)) join_along_last(walk, g.kernel[2]);
+    const std::vector<PackedWeights> packed = packed_by_group(walk, g, w.typed_data());
+    Frames frames(pool, frame, x.typed_data(), g.batch, workers);
+    const int64_t floats = aligned_floats(windows.in_floats());
+    Scratch scratch(workers * floats);
+    parallel(pool, g.batch, workers, [&](int64_t image, int64_t worker) {
+      const float* source = frames.get(image, worker);
+      float* results = scratch.get() + worker * floats;
+      const int64_t rows = windows.out[0] * windows.out[1];
+      // So many rows of windows at a time that their results are still in the first-level cache.
+      const int64_t step = std::max<int64_t>(1, kPooledFloats * rows / windows.in_floats());
+      for (int64_t row = 0, done = 0; row < rows; row += step) {
+        const int64_t end = std::min(rows, row + step), reach = windows.reach(end - 1);
+        for (int64_t group = 0; group < groups; group++)
+          packed[group].multiply(source + group * g.group_in(), results + group * columns, done, reach,
+                                 {bias.typed_data() + group * columns, relu != 0});
+        done = reach;
+        largest(windows, results, row, end, y->typed_data() + image * windows.out_floats(),
+                winner->typed_data() + image * windows.out_floats());
+      }
+    });
+  });
+}
+
+// The gradient of one image of conv + bias, from that of its pooled form. Where the largest value is not positive, it
+// came from the zero of max(conv + bias, 0). `pooled` is scratch memory for out_floats, also what the sums are made of.
+void unpool(const Windows& windows, int64_t image, const float* dy, const float* y, const uint8_t* winner,
+            float* pooled, float* results) {
+  const int64_t first = image * windows.out_floats();
+  const float* signal = dy + first;
+  if (y) {
+    loops()->where_positive(windows.out_floats(), signal, y + first, pooled);
+    signal = pooled;
+  } else {
+    std::memcpy(pooled, signal, windows.out_floats() * sizeof(float));
+  }
+  spread(windows, signal, winner + first, results);
+}
+
+ffi::Error conv_pool_weight_gradient(ffi::ThreadPool pool, Floats x, Floats dy, Floats y, Bytes winner, FloatResult dw,
+                                     FloatResult dbias, Int64s sizes, Int64s strides, Int64s lows, Int64s dilations,
+                                     int64_t groups, int64_t relu, Int64s window, Int64s pool_strides,
+                                     Int64s pool_lows) {
+  return guarded("conv_pool_weight_gradient", [&] {
+    const Geometry g = pooled_geometry(x.dimensions(), dw->dimensions(), sizes, strides, lows, dilations, groups);
+    const Windows windows = windows_over(g, dy.dimensions(), window, pool_strides, pool_lows);
+    const int64_t floats = dw->element_count();
+    expect(y.element_count() == dy.element_count() && winner.element_count() == dy.element_count() &&
+               dbias->element_count() == static_cast<size_t>(g.out_channels) && floats > 0 && dy.element_count() > 0,
+           "shapes of the results");
+    std::memset(dw->typed_data(), 0, dw->size_bytes());
+    const Frame frame = forward_frame(g);
+    Walk walk = forward_walk(g, frame, g.group_in());
+    if (groups == 1) join_along_last(walk, g.kernel[2]);
+    const int64_t columns = g.group_out(), stride = aligned_floats(floats);
+    const int64_t ranges = std::min({threads(pool), 1 + kMostPartialFloats / floats, g.batch});
+    Scratch partial((ranges - 1) * stride);
+    if (ranges > 1) std::memset(partial.get(), 0, (ranges - 1) * stride * sizeof(float));
+    const int64_t results_floats = aligned_floats(windows.in_floats());
+    const int64_t pooled_floats = aligned_floats(windows.out_floats()), sum_floats = aligned_floats(g.out_channels);
+    const int64_t own_floats = aligned_floats(loops()->outer_scratch(walk.segments(), walk.length)) + results_floats +
+                               pooled_floats + sum_floats;
+    Scratch scratch(ranges * own_floats);
+    std::vector<double> sums(ranges * g.out_channels, 0.0);
+    Frames frames(pool, frame, x.typed_data(), g.batch, ranges);
+    parallel(pool, ranges, ranges, [&](int64_t range, int64_t) {
+      float* results = scratch.get() + range * own_floats;
+      float* pooled = results + results_floats;
+      float* sum = pooled + pooled_floats;
+      float* target = range ? partial.get() + (range - 1) * stride : dw->typed_data();
+      for (int64_t image = share(g.batch, range, ranges); image < share(g.batch, range + 1, ranges); image++) {
+        const float* source = frames.get(image, range);
+        unpool(windows, image, dy.typed_data(), relu ? y.typed_data() : nullptr, winner.typed_data(), pooled, results);
+        loops()->column_sum(windows.out_floats() / g.out_channels, g.out_channels, pooled, sum);
+        for (int64_t j = 0; j < g.out_channels; j++) sums[range * g.out_channels + j] += sum[j];
+        for (int64_t group = 0; group < groups; group++) {
+          Outer outer;
+          outer.a = source + group * g.group_in();
+          outer.a_offset = walk.source.data();
+          outer.rows = walk.rows();
+          outer.segment = walk.segment.data();
+          outer.segments = walk.segments();
+          outer.length = walk.length;
+          outer.d = results + group * columns;
+          outer.d_stride = g.out_channels;
+          outer.columns = columns;
+          outer.c = target + group * columns;
+          outer.c_stride = g.out_channels;
+          outer.column_sum = nullptr;
+          outer.scratch = sum + sum_floats;
+          loops()->outer(outer);
+        }
+      }
+    });
+    add_partial_sums(pool, dw->typed_data(), partial.get(), floats, stride, ranges - 1);
+    for (int64_t j = 0; j < g.out_channels; j++) {
+      double all = 0;
+      for (int64_t range = 0; range < ranges; range++) all += sums[range * g.out_channels + j];
+      dbias->typed_data()[j] = static_cast<float>(all);
+    }
+  });
+}
+
 // ---- depthwise: w (*kernel, 1, channels), one output channel for each input channel ----
 
 template <class Dims>
@@ -770,6 +925,25 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_relu_input_gradient, ::fitloom::conv_
                               THREE.CONVOLUTION_ATTRIBUTES);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_bias_weight_gradient, ::fitloom::conv_bias_weight_gradient,
                               THREE.Ret<::fitloom::Floats>().CONVOLUTION_ATTRIBUTES);
+#define POOLED_ATTRIBUTES                                                                               \
+  Attr<::fitloom::Int64s>("sizes")                                                                      \
+      .CONVOLUTION_ATTRIBUTES.Attr<int64_t>("relu")                                                     \
+      .Attr<::fitloom::Int64s>("window")                                                                \
+      .Attr<::fitloom::Int64s>("pool_strides")                                                          \
+      .Attr<::fitloom::Int64s>("pool_lows")
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_pool_forward, ::fitloom::conv_pool_forward,
+                              THREE.Ret<::fitloom::Bytes>().POOLED_ATTRIBUTES);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_conv_pool_weight_gradient, ::fitloom::conv_pool_weight_gradient,
+                              ::xla::ffi::Ffi::Bind()
+                                  .Ctx<::xla::ffi::ThreadPool>()
+                                  .Arg<::fitloom::Floats>()
+                                  .Arg<::fitloom::Floats>()
+                                  .Arg<::fitloom::Floats>()
+                                  .Arg<::fitloom::Bytes>()
+                                  .Ret<::fitloom::Floats>()
+                                  .Ret<::fitloom::Floats>()
+                                  .POOLED_ATTRIBUTES);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_depthwise_forward, ::fitloom::depthwise_forward,
                               CONVOLUTION_BINDING);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_depthwise_input_gradient, ::fitloom::depthwise_input_gradient,

@@ -22,6 +22,8 @@ _TARGETS = (
     "conv_bias_forward",
     "conv_relu_input_gradient",
     "conv_bias_weight_gradient",
+    "conv_pool_forward",
+    "conv_pool_weight_gradient",
     "depthwise_forward",
     "depthwise_input_gradient",
     "depthwise_weight_gradient",
