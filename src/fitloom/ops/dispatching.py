@@ -133,10 +133,8 @@ def dispatch_for_api(api, *signatures):
 
 
 def _operations(names):
-    import fitloom as tf
-
     for name in names:
-        part = tf
+        part = sys.modules["fitloom"]
         for step in name.split("."):
             part = getattr(part, step)
         yield part
