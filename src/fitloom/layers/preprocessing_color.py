@@ -328,6 +328,7 @@ class Equalization(ImagePreprocessing):
         spread = ops.maximum(float(height * width) - least, 1.0)
         table = ops.round((total - least) * float(self.bins - 1) / spread)
         table = ops.minimum(ops.maximum(table, 0.0), float(self.bins - 1))
-        mapped = ops.reshape(ops.gather(table, flat, axis=1, batch_dims=1), (batch, channels, height, width))
+        places = ops.minimum(ops.maximum(flat, 0), self.bins - 1)          # of values outside the range
+        mapped = ops.reshape(ops.gather(table, places, axis=1, batch_dims=1), (batch, channels, height, width))
         mapped = ops.cast(mapped * ((high - low) / (self.bins - 1)) + low, images.dtype)
         return mapped if first else ops.transpose(mapped, (0, 2, 3, 1))
