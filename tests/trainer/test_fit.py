@@ -247,18 +247,6 @@ def test_predict_takes_small_batches_together():
     assert model.predict(x, batch_size=8, steps=5, verbose=0).shape == (40, 1)
 
 
-def test_evaluate_takes_small_batches_together_where_that_changes_nothing():
-    from fitloom.trainer.programs import program_for
-    x, y, weight = np.tile(X, (9, 1)), np.tile(Y, (9, 1)), np.linspace(0, 2, 450).astype("float32")
-    model = small()
-    expected = model.evaluate(x, y, sample_weight=weight, batch_size=450, verbose=0)
-    assert model.evaluate(x, y, sample_weight=weight, batch_size=8, verbose=0) == pytest.approx(expected, rel=1e-5)
-    assert list(program_for(model, "test")._merged.values())[0] > 1
-    model.compile(loss=keras.losses.MeanSquaredError(reduction="sum"))     # a sum depends on the size of batches
-    by_eight = np.mean([model.test_on_batch(x[i:i + 8], y[i:i + 8]) for i in range(0, 400, 8)])
-    assert model.evaluate(x[:400], y[:400], batch_size=8, verbose=0) == pytest.approx(by_eight, rel=1e-5)
-
-
 def test_predict_gives_back_arrays_of_its_own():
     inputs = keras.Input((4,))
     model, x = keras.Model(inputs, inputs), np.tile(X, (30, 1))

@@ -15,12 +15,11 @@ from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_
 from fitloom.monitor import summaries
 from fitloom.ops.kernels import fusion
 from fitloom.trainer import compiling, steps
-from fitloom.trainer.compile_loss import MEANS
 from fitloom.trainer.compiling import compiled_of
 from fitloom.trainer.waiting import Waiting
 
 RESIDENT_BYTES = 1 << 30        # arrays up to this size go to the device once, as a whole
-MERGED_BYTES = 16 << 20         # batches are predicted and evaluated together while what they compute stays so small
+MERGED_BYTES = 16 << 20          # predict takes several batches as one while what they compute stays about this small
 DISPATCH_SECONDS = 0.1          # so much work a dispatch at most: progress and Ctrl-C stay responsive
 # what is raised where Python needs a value while a step is traced
 VALUE_NEEDED = (ValueNotKnownError, OperatorNotAllowedInGraphError, NoValueError)
@@ -171,7 +170,7 @@ class Program:
                 and not self.convolves and self.jitted and not (self.mode == "test" and source.batches == 1))
 
     def _batches_at_once(self, source):
-        """Return how many batches are computed as one: where no row looks at another, as many as stay small.
+        """Return how many batches can be predicted as one: where no row looks at another, as many as stay small.
 
         What counts is the size of all results on the way, so the same call always computes the same bits.
         """
@@ -181,10 +180,7 @@ class Program:
         key = (source.full_batch, *((leaf.shape[1:], leaf.dtype) for leaf in nest.flatten(source.arrays)
                                     if leaf is not None))
         if key not in self._merged:
-            try:
-                bytes_computed = max(self._program.bytes_computed(source.first_batch(), None), 1)
-            except VALUE_NEEDED:               # it runs as Python: the first batch will tell
-                bytes_computed = MERGED_BYTES
+            bytes_computed = max(self._program.bytes_computed(source.first_batch(), None), 1)
             # a power of two, so that batches of every size share few programs
             self._merged[key] = max(1, _power_of_two(MERGED_BYTES // bytes_computed + 1) // 2)
         return self._merged[key]
@@ -227,14 +223,10 @@ class Program:
         return self.padded(batch, source.full_batch)
 
     def _resident(self, source, every_batch, group, resume):
-        order, size, first, many = source.order(), source.full_batch, 0, 1
+        order, size, first = source.order(), source.full_batch, 0
         if resume is not None:
             first = resume.step
             resume.arrive()
-        last = -(-len(order) // size) - 1
-        if self.mode == "test" and not every_batch and one_mean(self.model):
-            many = min(self._batches_at_once(source), source.batches)
-        size *= many
         total = -(-len(order) // size)
         whole = total if self.pads or len(order) % size == 0 else total - 1
         mask = len(order) % size != 0 and self.pads
@@ -267,10 +259,7 @@ class Program:
                             order[(first + i) * size:(first + i + 1) * size]))
                     self._measure(begin, count, logs)
                     return self(source.cut(order[whole * size:])) if with_rest else logs
-                if every_batch:
-                    yield first, first + group - 1, run
-                else:
-                    yield first * many, min((first + count) * many - 1, last), run
+                yield first, first + (group if every_batch else count) - 1, run
                 first += count + with_rest
         if first <= whole < total:
             yield whole, whole + (group if every_batch else 1) - 1, lambda: self(source.cut(order[whole * size:]))
@@ -404,13 +393,6 @@ def can_pad(model, mode) -> bool:
         if any(not _own(metric) for metric in measured) or model.__dict__.get("_metrics"):
             return False
     return all(_row_by_row(layer, mode) for layer in (model, *compiling.nested_layers(model)))
-
-
-def one_mean(model) -> bool:
-    """Whether the compiled loss is the mean of one loss: the same for batches of any size."""
-    compiled = compiled_of(model)
-    losses = [] if compiled is None or compiled.compile_loss is None else compiled.compile_loss.losses
-    return all(loss is not None and loss.reduction in MEANS for loss in losses) and len(losses) <= 1
 
 
 _ACROSS_ROWS = ("dice", "tversky", "circle")     # by default these functions reduce over the batch too
