@@ -22,6 +22,8 @@ STRINGS = {"StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "Has
 NOT_OURS = {"ContrastLimitedAdaptiveHistogramEqualization", "MaxNumBoundingBoxes"}
 # Layers around code of another framework.
 FOREIGN = {"JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"}
+# Layers of Keras 2, which Keras 3 does not have.
+OLDER = {"ThresholdedReLU"}
 
 
 def _named(name, arguments):
@@ -41,7 +43,7 @@ def _cases():
               if not arguments.get("stateful")]
     have = {case[0] for case in found}
     found += [(name, _named(name, arguments), shape, call) for name, (arguments, shape, call) in EXAMPLES.items()
-              if name not in have | _LATER | NOT_OURS | _NOT_EVEN_KERAS | STRINGS | FOREIGN
+              if name not in have | _LATER | NOT_OURS | _NOT_EVEN_KERAS | STRINGS | FOREIGN | OLDER
               and (isinstance(shape, list) or not isinstance(shape[0], tuple))]
     found += [(name, make, shape, {k: v for k, v in call.items() if not isinstance(v, np.ndarray)})
               for name, (make, shape, call) in NESTED.items()]

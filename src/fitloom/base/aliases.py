@@ -75,11 +75,9 @@ def install_as_tensorflow():
         RuntimeError: TensorFlow or Keras itself has been imported already.
 
     Example:
-        >>> import fitloom
-        >>> fitloom.install_as_tensorflow()
-        >>> from tensorflow.keras.layers import Dense
-        >>> Dense is fitloom.keras.layers.Dense
-        True
+        import fitloom
+        fitloom.install_as_tensorflow()
+        from tensorflow.keras.layers import Dense       # fitloom.keras.layers.Dense
     """
     if any(isinstance(finder, Aliases) for finder in sys.meta_path):
         return

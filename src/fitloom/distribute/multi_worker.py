@@ -116,7 +116,10 @@ def join_cluster(addresses, rank, timeout_seconds=None):
                                    heartbeat_timeout_seconds=_FAR, cluster_detection_method="deactivate")
     jax.devices()                                    # a collective start: all workers come here
     first = everyone[0]
-    engine.restore_stream((first["seed"], first["drawn"], first["counter"]))
+    own = engine.stream_state()
+    if seed is None:                                 # nobody has set one: all draw what worker 0 draws
+        own = (*own[:4], False, *own[5:])
+    engine.restore_stream((first["seed"], first["drawn"], first["counter"], *own[3:]))
     CLUSTER.about = everyone
 
 

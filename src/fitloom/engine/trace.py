@@ -433,7 +433,7 @@ class Trace:
                 self._commit_eager()
             else:
                 alive = [t for t in self.outs if _references(t) > _UNSEEN and t._value is None]
-                if alive or dirty:
+                if alive or dirty or not keep and any(entry[0].effects for entry in self.entries()):
                     self._program(tuple([t.slot for t in alive]), keep, ledger)(self, alive, dirty)
         except BaseException as error:            # nothing was written: variables keep their old values
             error.add_note(self._recorded_at())
