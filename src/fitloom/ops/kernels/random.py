@@ -69,9 +69,7 @@ def normal(
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Draw from the normal distribution."""
-    dtype, shape = jnp.dtype(dtype), tuple(shape)
-    unit = philox.normal(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
-    return unit * jnp.asarray(stddev, dtype) + jnp.asarray(mean, dtype)
+    return _scaled(philox.normal, seed, shape, mean, stddev, dtype)
 
 
 def truncated_normal(
@@ -82,8 +80,12 @@ def truncated_normal(
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Draw from the normal distribution cut off at two standard deviations on both sides."""
+    return _scaled(philox.truncated_normal, seed, shape, mean, stddev, dtype)
+
+
+def _scaled(draw, seed, shape, mean, stddev, dtype) -> jax.Array:
     dtype, shape = jnp.dtype(dtype), tuple(shape)
-    unit = philox.truncated_normal(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
+    unit = draw(jnp, start_of(seed), math.prod(shape), dtype).reshape(shape)
     return unit * jnp.asarray(stddev, dtype) + jnp.asarray(mean, dtype)
 
 
