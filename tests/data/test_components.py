@@ -248,3 +248,30 @@ def test_a_batch_of_two_dtypes_is_refused_with_both():
     dataset = Dataset.from_tensor_slices((TEXTS, NUMBERS)).map(lambda text, n: 10 if text == "dog" else n)
     with pytest.raises(tf.errors.InvalidArgumentError, match="0 is int64 and element 1 is int32.*tf.cast"):
         list(dataset.batch(3))
+
+
+def test_none_is_a_component():
+    dataset = tf.data.Dataset.range(3).map(lambda x: (x, None)).batch(2)
+    assert [(x.numpy().tolist(), none) for x, none in dataset] == [([0, 1], None), ([2], None)]
+    assert repr(dataset.element_spec[1]) == "NoneTensorSpec()"
+
+
+@pytest.mark.parametrize("value", [tf.ragged.constant([[1], [2, 3]]), tf.sparse.from_dense([[1, 0], [0, 2]])])
+def test_generators_yield_ragged_and_sparse_tensors(value):
+    spec = tf.type_spec_from_value(value)
+    element, = tf.data.Dataset.from_generator(lambda: iter([value]), output_signature=spec)
+    assert type(element) is type(value) and element.shape == value.shape
+    wrong = tf.data.Dataset.from_generator(lambda: iter([tf.constant(1)]), output_signature=spec)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="was declared as"):
+        list(wrong)
+
+
+def test_ragged_range_keeps_the_dtype_of_its_limits():
+    assert tf.ragged.range(tf.constant([1, 2], tf.int64)).dtype == tf.int64
+    assert tf.ragged.range([1, 2]).dtype == tf.int32
+
+
+def test_buckets_of_sparse_elements():
+    dataset = tf.data.Dataset.range(3).map(lambda x: tf.sparse.from_dense(tf.ones([x + 1])))
+    lengths = dataset.bucket_by_sequence_length(lambda s: s.dense_shape[0], [5], [3, 3], no_padding=True)
+    assert [tuple(s.shape) for s in lengths] == [(3, 3)]

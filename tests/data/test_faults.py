@@ -252,3 +252,38 @@ def test_a_state_of_another_pipeline_is_refused():
 def test_a_bad_image_says_what_it_is_not():
     with pytest.raises(tf.errors.InvalidArgumentError, match="no image that can be read"):
         tf.io.decode_png(b"hello")
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Dataset.range(3).batch(0), lambda: Dataset.range(3).window(0), lambda: Dataset.range(3).shuffle(0),
+    lambda: Dataset.range(3).shard(2, 2), lambda: Dataset.range(3).prefetch(-2), lambda: Dataset.range(0, 3, 0),
+    lambda: Dataset.range(3).interleave(Dataset.range, cycle_length=0),
+    lambda: Dataset.range(3).map(lambda x: x, num_parallel_calls=0),
+    lambda: Dataset.range(3).group_by_window(lambda x: x, lambda k, w: w, 0),
+    lambda: list(Dataset.from_generator(lambda: iter(["a"]), "int32")),
+    lambda: list(Dataset.from_generator(lambda: iter([[1, 2]]), "int32", [3])),
+])
+def test_numbers_that_make_no_sense_are_invalid_arguments(make):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        make()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: list(Dataset.range(3).filter(lambda x: x)), lambda: list(Dataset.range(3).take_while(lambda x: x)),
+])
+def test_a_predicate_that_returns_a_number_is_refused(make):
+    with pytest.raises(ValueError, match="one scalar tf.bool"):
+        make()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: list(Dataset.range(3).scan(tf.constant(0), lambda s, x: (tf.cast(s, "float32"), x))),
+    lambda: Dataset.from_tensor_slices([1.0]).unique(),
+    lambda: Dataset.choose_from_datasets([Dataset.range(1)], Dataset.from_tensors(1.0)),
+    lambda: Dataset.sample_from_datasets([Dataset.range(1), Dataset.from_tensors(1.0)]),
+    lambda: list(Dataset.from_tensor_slices(tf.ragged.constant([[1], [2, 3]])).padded_batch(2)),
+    lambda: list(Dataset.from_tensor_slices([[1]]).padded_batch(1, padding_values="a")),
+])
+def test_values_of_another_type_are_refused(make):
+    with pytest.raises(TypeError):
+        make()

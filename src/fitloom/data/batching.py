@@ -4,7 +4,7 @@ import numpy as np
 
 from fitloom import ops
 from fitloom.base import dtypes
-from fitloom.base.errors import InvalidArgumentError
+from fitloom.base.errors import DataLossError, InvalidArgumentError
 from fitloom.base.shapes import TensorShape
 from fitloom.data import composite, structure
 from fitloom.data.access import stack, uniform
@@ -33,7 +33,7 @@ class Batch(Node):
     def __init__(self, source, size, drop_remainder):
         super().__init__(source)
         if size < 1:
-            raise ValueError(f"Dataset.{self.name} needs a batch_size of at least 1, but received {size}.")
+            raise InvalidArgumentError(f"Dataset.{self.name} needs a batch_size of at least 1, but received {size}.")
         self.size, self.drop_remainder = size, drop_remainder
 
     def attributes(self):
@@ -123,6 +123,8 @@ class BatchFlow(Wrapper):
             return composite.stack_ragged(column, splits_dtype=first.row_splits.dtype)
         if isinstance(first, ops.SparseTensor):
             return composite.stack_sparse(column)
+        if first is structure.ABSENT:
+            return first
         if isinstance(first, (np.ndarray, np.generic)):
             for position, component in enumerate(column):
                 if component.dtype != first.dtype:
@@ -157,6 +159,10 @@ class PaddedBatch(Batch):
         if self._prepared is None:
             spec = self.inputs[0].element_spec()
             flat = structure.flatten(spec)
+            for s in flat:
+                if not isinstance(s, TensorSpec):
+                    raise TypeError(f"Dataset.padded_batch is only supported for dense tensors, but received {s!r}. "
+                                    "Use batch, which keeps ragged and sparse tensors, or make them dense in a map.")
             if self.shapes is None:
                 shapes = [None] * len(flat)
                 for s in flat:
@@ -178,6 +184,9 @@ class PaddedBatch(Batch):
                     filled.append(b"" if dtype == structure.STRING else np.zeros((), dtype)[()])
                     continue
                 given = structure.to_numpy(value)
+                if (given.dtype.kind == "O") != (dtype == structure.STRING):
+                    raise TypeError(f"Dataset.padded_batch received the padding value {value!r} for a component of "
+                                    f"dtype {dtypes.name_of(dtype)}.")
                 if given.dtype.kind == "O":
                     filled.append(given[()])
                     continue
@@ -245,7 +254,7 @@ class PaddedBatchFlow(BatchFlow):
                 if wanted is None:
                     continue
                 if most[axis] > wanted:
-                    raise InvalidArgumentError(
+                    raise DataLossError(
                         f"Dataset.padded_batch cannot pad a component of size {most[axis]} on axis {axis} to the "
                         f"smaller size {wanted} of padded_shapes.")
                 most[axis] = wanted
@@ -304,7 +313,13 @@ class Unbatch(Node):
 
     def element_spec(self, peek=True):
         spec = self.inputs[0].element_spec(peek)
-        return None if spec is None else structure.map_structure(structure.without_leading, spec)
+        if spec is None:
+            return None
+        rows = {structure.leading(leaf) for leaf in structure.flatten(spec)} - {None}
+        if len(rows) > 1:
+            raise InvalidArgumentError("Dataset.unbatch needs components with the same number of rows, but they have "
+                                       f"{', '.join(map(str, sorted(rows)))}.")
+        return structure.map_structure(structure.without_leading, spec)
 
     def cardinality(self):
         size = self.inputs[0].cardinality()
@@ -492,13 +507,16 @@ class BucketsFlow(Replayed):
         """Return one padded batch."""
         node = self.node
         if node.pad is None:
-            return stack(elements) if uniform(elements) else BatchFlow.stack(self, elements)
+            if uniform(elements):
+                return stack(elements)
+            return tuple([BatchFlow.stack_one(self, column) for column in zip(*elements)])
         columns = []
         for column, (shape, value) in zip(zip(*elements), node.pad.targets()):
             if node.pad.to_boundary:
                 if bucket == len(node.boundaries):
-                    raise ValueError("Dataset.bucket_by_sequence_length with pad_to_bucket_boundary=True received an "
-                                     f"element longer than the last boundary {node.boundaries[-1]}.")
+                    raise InvalidArgumentError(
+                        "Dataset.bucket_by_sequence_length with pad_to_bucket_boundary=True received an element longer "
+                        f"than the last boundary {node.boundaries[-1]}.")
                 dims = list(shape) if shape is not None else [None] * column[0].ndim
                 shape = [node.boundaries[bucket] - 1 if d is None else d for d in dims]
             columns.append(PaddedBatchFlow._pad(self, column, shape, value))

@@ -4,6 +4,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import files, structure
 from fitloom.data.batching import Batch, Buckets, PaddedBatch, RaggedBatch, Rebatch, Unbatch
 from fitloom.data.caching import Cache, Saved, Snapshot, save, saved_files
@@ -17,6 +18,7 @@ from fitloom.data.prefetching import Prefetch
 from fitloom.data.seeds import fresh_seed
 from fitloom.data.sources import Generated, Random, Range, Slices, Tensors, signature_of
 from fitloom.data.storage import level
+from fitloom.data.structure import TensorSpec
 from fitloom.data.threads import AUTOTUNE
 from fitloom.data.transforms import Filter, Map, TakeWhile
 from fitloom.data.windows import GroupByWindow, IgnoreErrors, Scan, Unique, Window
@@ -157,6 +159,7 @@ class Dataset:
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"Dataset.sample_from_datasets needs weights that are not negative and not all zero, "
                              f"but received {weights}.")
+        _check_alike(datasets, "sample_from_datasets")
         datasets = [dataset for dataset, weight in zip(datasets, weights) if weight]
         weights = [weight for weight in weights if weight]
         if len(datasets) == 1:
@@ -167,6 +170,12 @@ class Dataset:
     @staticmethod
     def choose_from_datasets(datasets, choice_dataset, stop_on_empty_dataset=True) -> "Dataset":
         """Take each element from the dataset whose number `choice_dataset` (int64 scalars) gives."""
+        if not datasets:
+            raise ValueError("Dataset.choose_from_datasets needs at least one dataset.")
+        choice = choice_dataset.element_spec
+        if not isinstance(choice, TensorSpec) or choice.dtype != "int64" or choice.shape.rank:
+            raise TypeError(f"Dataset.choose_from_datasets needs a choice_dataset of int64 scalars, not of {choice!r}.")
+        _check_alike(datasets, "choose_from_datasets")
         return Dataset(Choose(choice_dataset._node, [d._node for d in datasets], stop_on_empty_dataset),
                        _merged(datasets))
 
@@ -256,7 +265,7 @@ class Dataset:
         if size == -1:
             size = None
         if size is not None and size < 1:
-            raise ValueError(f"Dataset.shuffle needs a buffer_size of at least 1, but received {size}.")
+            raise InvalidArgumentError(f"Dataset.shuffle needs a buffer_size of at least 1, but received {size}.")
         own = None if seed is None else _integer(seed, "shuffle", "seed")
         return self._with(Shuffle(self._node, size, fresh_seed(own), reshuffle_each_iteration is not False))
 
@@ -298,7 +307,7 @@ class Dataset:
         """Batch the rows of batches anew; a list of sizes is taken in turn."""
         sizes = np.atleast_1d(structure.to_numpy(batch_size)).tolist()
         if min(sizes) < 1:
-            raise ValueError(f"Dataset.rebatch needs batch sizes of at least 1, but received {sizes}.")
+            raise InvalidArgumentError(f"Dataset.rebatch needs batch sizes of at least 1, but received {sizes}.")
         return self._with(Rebatch(Unbatch(self._node), sizes, bool(drop_remainder)))
 
     def window(self, size, shift=None, stride=1, drop_remainder=False, name=None) -> "Dataset":
@@ -342,12 +351,13 @@ class Dataset:
         cycle = 8 if cycle_length in (None, AUTOTUNE) else _integer(cycle_length, "interleave", "cycle_length")
         block = 1 if block_length is None else _integer(block_length, "interleave", "block_length")
         if cycle < 1 or block < 1:
-            raise ValueError(f"Dataset.interleave needs cycle_length and block_length of at least 1, but received "
-                             f"{cycle} and {block}.")
+            raise InvalidArgumentError("Dataset.interleave needs cycle_length and block_length of at least 1, but "
+                                       f"received {cycle} and {block}.")
         parallel = num_parallel_calls if num_parallel_calls in (None, AUTOTUNE) else _integer(
             num_parallel_calls, "interleave", "num_parallel_calls")
         if parallel is not None and parallel != AUTOTUNE and parallel < 1:
-            raise ValueError(f"num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received {parallel}.")
+            raise InvalidArgumentError("num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received "
+                                       f"{parallel}.")
         return self._with(Interleave(self._node, self._function(map_func, "interleave"), cycle, block, _to_node,
                                      parallel=parallel))
 
@@ -356,6 +366,9 @@ class Dataset:
         if (window_size is None) == (window_size_func is None):
             raise ValueError("Dataset.group_by_window needs either window_size or window_size_func.")
         size = None if window_size is None else _integer(window_size, "group_by_window", "window_size")
+        if size is not None and size < 1:
+            raise InvalidArgumentError("Dataset.group_by_window needs a window_size of at least 1, but received "
+                                       f"{size}.")
         by_key = None if window_size_func is None else Function(window_size_func, "group_by_window", 0, fresh_seed())
         return self._with(GroupByWindow(
             self._node, self._function(key_func, "group_by_window"),
@@ -408,8 +421,8 @@ class Dataset:
         """Compute up to `buffer_size` elements ahead (AUTOTUNE: as many as help), in a thread where that pays."""
         size = AUTOTUNE if buffer_size is None else _integer(buffer_size, "prefetch", "buffer_size")
         if size < -1:
-            raise ValueError(f"Dataset.prefetch needs a buffer_size of at least 0 or tf.data.AUTOTUNE, but received "
-                             f"{size}.")
+            raise InvalidArgumentError("Dataset.prefetch needs a buffer_size of at least 0 or tf.data.AUTOTUNE, but "
+                                       f"received {size}.")
         return self._with(Prefetch(self._node, size))
 
     def with_options(self, options, name=None) -> "Dataset":
@@ -438,7 +451,6 @@ class Dataset:
 
     def get_single_element(self, name=None):
         """Return the only element; `tf.errors.InvalidArgumentError` if there is none or a second one."""
-        from fitloom.base.errors import InvalidArgumentError
         found = list(self.take(2))
         if len(found) != 1:
             raise InvalidArgumentError("Dataset.get_single_element needs a dataset of one element, but this one "
@@ -511,6 +523,19 @@ def _to_node(value):
     if isinstance(value, Dataset):
         return value._node
     return value.node if isinstance(value, Nested) else None
+
+
+def _check_alike(datasets, who):
+    """Raise unless the elements of all datasets nest alike and have the same dtypes."""
+    specs = [dataset._node.element_spec(peek=False) for dataset in datasets]
+    if None in specs:
+        return
+    first = specs[0]
+    for spec in specs[1:]:
+        flats = [[leaf.dtype for leaf in structure.flatten(s)] for s in (first, spec)]
+        if flats[0] != flats[1] or structure.skeleton(first) != structure.skeleton(spec):
+            raise TypeError(f"Dataset.{who} needs datasets whose elements nest alike and have the same dtypes, but "
+                            f"received {structure.outline(first)} and {structure.outline(spec)}.")
 
 
 def _merged(datasets):

@@ -31,15 +31,18 @@ def names_of(value) -> list:
         return [text_of(value)]
     if isinstance(value, (list, tuple)):
         return [name for item in value for name in names_of(item)]
-    return [item.decode() for item in structure.to_numpy(value).reshape(-1)]
+    array = structure.to_numpy(value)
+    if array.dtype != structure.STRING:
+        raise TypeError(f"File names are strings, but values of dtype {array.dtype} were received.")
+    return [item.decode() for item in array.reshape(-1)]
 
 
 def matching(patterns) -> np.ndarray:
     """Return the sorted names of the files that match, as an array of bytes."""
     found: list = []
     for pattern in names_of(patterns):
-        found += sorted(name for name in glob.glob(pattern) if not os.path.isdir(name))
-    return structure.strings(np.array(found, dtype=object))
+        found += [name for name in glob.glob(pattern) if not os.path.isdir(name)]
+    return structure.strings(np.array(sorted(found), dtype=object))
 
 
 def nothing_matches(patterns) -> InvalidArgumentError:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes that choose or reorder elements: take, skip, shard, repeat, shuffle."""
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.data.order import Buffer, Repeated, Shuffled, Slice
 from fitloom.data.plan import END, INFINITE, UNKNOWN, Flow, Node, resume, snapshot, start
 from fitloom.data.transforms import Wrapper
@@ -75,9 +76,9 @@ class Shard(Ordered):
     def __init__(self, source, shards, index):
         super().__init__(source)
         if shards < 1:
-            raise ValueError(f"Dataset.shard needs num_shards of at least 1, but received {shards}.")
+            raise InvalidArgumentError(f"Dataset.shard needs num_shards of at least 1, but received {shards}.")
         if not 0 <= index < shards:
-            raise ValueError(f"Dataset.shard needs an index from 0 to {shards - 1}, but received {index}.")
+            raise InvalidArgumentError(f"Dataset.shard needs an index from 0 to {shards - 1}, but received {index}.")
         self.shards, self.index = shards, index
 
     def attributes(self):

@@ -27,7 +27,7 @@ def compression_of(value, who) -> str:
     """Return a compression type as text."""
     text = "" if value is None else text_of(value)
     if text not in COMPRESSIONS:
-        raise ValueError(f"{who} takes compression_type '', 'GZIP' or 'ZLIB', but received '{text}'.")
+        raise InvalidArgumentError(f"{who} takes compression_type '', 'GZIP' or 'ZLIB', but received '{text}'.")
     return text
 
 

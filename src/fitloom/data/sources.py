@@ -14,6 +14,10 @@ from fitloom.data.plan import END, INFINITE, UNKNOWN, Flow, Node
 from fitloom.data.structure import TensorSpec
 
 
+class GeneratedTypeError(InvalidArgumentError, TypeError):
+    """A generator yielded a value of another type than was declared."""
+
+
 class Slices(Node):
     """Rows of arrays. The arrays are copied, as TensorFlow does, unless they are files mapped into memory."""
 
@@ -115,7 +119,7 @@ class Range(Node):
     def __init__(self, start, stop, step, dtype):
         super().__init__()
         if step == 0:
-            raise ValueError("Dataset.range needs a step other than 0.")
+            raise InvalidArgumentError("Dataset.range needs a step other than 0.")
         self.start, self.step, self.dtype = start, step, dtypes.as_dtype(dtype)
         self.size = max(0, -((start - stop) // step))
 
@@ -223,7 +227,7 @@ class GeneratorFlow(Flow):
         for position, leaf in enumerate(leaves):
             dtype = self.dtypes[position]
             if dtype is None:
-                out.append(self.node.specs[position]._from_value(leaf))
+                out.append(self._composite(leaf, position))
                 continue
             if leaf.__class__ is not np.ndarray or leaf.dtype != dtype or dtype == structure.STRING:
                 leaf = self._component(leaf, dtype, position)
@@ -238,7 +242,7 @@ class GeneratorFlow(Flow):
         try:
             value = _as(self.node.spec, value)
         except (KeyError, ValueError, TypeError) as error:
-            raise TypeError(
+            raise GeneratedTypeError(
                 f"Element {self.count} of the generator of Dataset.from_generator does not nest like the declared "
                 f"output_signature {structure.outline(self.node.spec)}: it yielded {_describe(value)} "
                 f"({error}).") from None
@@ -252,14 +256,27 @@ class GeneratorFlow(Flow):
             return np.asarray(engine.host_array(leaf, dtypes.as_dtype(dtype))) if not engine.is_tensor(leaf) \
                 else structure.to_numpy(leaf, dtype)
         except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(
+            raise GeneratedTypeError(
                 f"Element {self.count} of the generator of Dataset.from_generator holds {_describe(leaf)} where "
                 f"component {position} was declared as {self.node.specs[position]!r}: {error}") from None
+
+    def _composite(self, leaf, position):
+        spec = self.node.specs[position]
+        if hasattr(spec, "_from_value"):
+            return spec._from_value(leaf)
+        if isinstance(spec, ops.RaggedTensorSpec) and isinstance(leaf, (list, np.ndarray)):
+            leaf = ops.ragged.constant(leaf, dtype=spec.dtype, ragged_rank=spec.ragged_rank)
+        found = structure.spec_of(leaf) if structure.is_opaque(leaf) else None
+        if type(found) is not type(spec) or found.dtype != spec.dtype or not spec.shape.is_compatible_with(leaf.shape):
+            raise GeneratedTypeError(
+                f"Element {self.count} of the generator of Dataset.from_generator holds {_describe(leaf)} where "
+                f"component {position} was declared as {spec!r}.")
+        return leaf
 
     def _check_shape(self, leaf, position):
         spec = self.node.specs[position]
         if not spec.shape.is_compatible_with(leaf.shape):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"Element {self.count} of the generator of Dataset.from_generator has shape {tuple(leaf.shape)} where "
                 f"component {position} was declared with shape {spec.shape}. Change the declared shape (None for a "
                 "size that varies), or what the generator yields.")

@@ -20,6 +20,36 @@ class Opaque:
     """Base of the components that are not arrays: nested datasets, ragged and sparse tensors carry their own spec."""
 
 
+class NoneTensorSpec:
+    """Spec of a component that is None in every element."""
+
+    shape, dtype = TensorShape(None), None
+
+    def _batch(self, dimension):
+        return self
+
+    def __eq__(self, other):
+        return isinstance(other, NoneTensorSpec)
+
+    def __hash__(self):
+        return hash(NoneTensorSpec)
+
+    def __repr__(self):
+        return "NoneTensorSpec()"
+
+
+class _Absent(Opaque):
+    """The component None."""
+
+    _type_spec = NoneTensorSpec()
+
+    def _as_user_value(self):
+        return None
+
+
+ABSENT = _Absent()
+
+
 def is_nested(value) -> bool:
     """Whether `value` is a tuple or mapping rather than one component."""
     return isinstance(value, (tuple, Composite, abc.Mapping))
@@ -106,6 +136,8 @@ def to_numpy(value, dtype=None):
     """
     if isinstance(value, np.ndarray) and value.dtype.kind not in "USOVM" and not isinstance(value, np.ma.MaskedArray):
         return value if dtype is None or value.dtype == dtype else _cast(value, dtype)
+    if value is None:
+        return ABSENT
     if is_opaque(value):
         return value
     if isinstance(value, engine.Tensor):

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import deque
 
-from fitloom.base.errors import DeadlineExceededError, InternalError
+from fitloom.base.errors import DeadlineExceededError, InternalError, InvalidArgumentError
 
 AUTOTUNE = -1
 # A worker that gives nothing for so long ends the run. Long, because one element may be a large download.
@@ -23,7 +23,8 @@ def worker_count(parallel, options=None) -> int:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(2, min(16, cores))
     if parallel < 1:
-        raise ValueError(f"num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received {parallel}.")
+        raise InvalidArgumentError("num_parallel_calls must be at least 1 or tf.data.AUTOTUNE, but received "
+                                   f"{parallel}.")
     limit = getattr(getattr(options, "threading", None), "private_threadpool_size", None)
     return min(parallel, limit) if limit else parallel
 

@@ -58,6 +58,7 @@ class Map(Node):
 
     def __init__(self, source, function, parallel=None, deterministic=None):
         super().__init__(source)
+        worker_count(parallel)                       # raises where it is not a number of threads
         self.function, self.parallel, self.deterministic = function, parallel, deterministic
         self._spec = None
 
@@ -275,6 +276,13 @@ class Filter(Node):
         return FilterFlow(self, run)
 
 
+def check_predicate(node, result):
+    """Raise unless the flat result of a predicate is one bool."""
+    if len(result) != 1 or np.size(result[0]) != 1 or getattr(result[0], "dtype", None) != np.bool_:
+        raise ValueError(f"Dataset.{node.name}({node.function.described()}) needs a predicate that returns one scalar "
+                         f"tf.bool, but it returned {', '.join(map(str, map(structure.spec_of, result)))}.")
+
+
 class FilterFlow(MapFlow):
     """Chosen elements. Predicates that trace are computed for a stretch of elements in one call."""
 
@@ -307,6 +315,7 @@ class FilterFlow(MapFlow):
             if uniform(elements):
                 try:
                     columns = self.function.rows(stack(elements), len(elements), self.number)
+                    check_predicate(self.node, [column[0] for column in columns])
                     verdicts = columns[0].reshape(len(elements)).tolist()
                 except Untraceable:
                     pass
@@ -315,9 +324,7 @@ class FilterFlow(MapFlow):
 
     def _verdict(self, element):
         result = self.function.element(element, self.number - 1)
-        if len(result) != 1 or np.size(result[0]) != 1:
-            raise ValueError(f"Dataset.filter({self.function.described()}) needs a predicate that returns one "
-                             f"scalar bool.")
+        check_predicate(self.node, result)
         return bool(np.asarray(result[0]).reshape(())[()])
 
     skip, pull_block = Flow.skip, Flow.pull_block

@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 
+from fitloom.base.errors import InvalidArgumentError
 from fitloom.data import structure
 from fitloom.data.batching import Replayed
 from fitloom.data.combining import Nested
@@ -41,7 +42,7 @@ class Window(Node):
         super().__init__(source)
         for what, value in (("size", size), ("shift", shift), ("stride", stride)):
             if value < 1:
-                raise ValueError(f"Dataset.window needs a {what} of at least 1, but received {value}.")
+                raise InvalidArgumentError(f"Dataset.window needs a {what} of at least 1, but received {value}.")
         self.size, self.shift, self.stride, self.drop_remainder = size, shift, stride, drop_remainder
 
     def attributes(self):
@@ -214,7 +215,13 @@ class Scan(Node):
             raise TypeError("The function of Dataset.scan must return (new_state, output_element).")
         output, flat = structure.split(structure.result_of(result[1]))
         self.function.structure = structure.skeleton(output)
-        return structure.split(structure.listed(result[0]))[1], flat
+        state = structure.split(structure.listed(result[0]))[1]
+        for before, after in zip(carried, state):
+            kinds = getattr(before, "dtype", None), getattr(after, "dtype", None)
+            if kinds[0] != kinds[1]:
+                raise TypeError(f"The new state of Dataset.scan must have the dtypes of its initial state, but "
+                                f"{kinds[0]} became {kinds[1]}.")
+        return state, flat
 
     def of(self, element):
         """Return the first output for one flat element."""
@@ -238,6 +245,13 @@ class Unique(Node):
     """The first of equal elements."""
 
     name = "unique"
+
+    def __init__(self, source):
+        super().__init__(source)
+        spec = source.element_spec(peek=False)
+        for leaf in structure.flatten(spec) if spec is not None else []:
+            if not isinstance(leaf, structure.TensorSpec) or leaf.dtype.name not in ("int32", "int64", "string"):
+                raise TypeError(f"Dataset.unique compares int32, int64 and string components, but received {leaf!r}.")
 
     def cardinality(self):
         return UNKNOWN

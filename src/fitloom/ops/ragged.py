@@ -591,13 +591,20 @@ def range(starts, limits=None, deltas=1, dtype=None, name=None, row_splits_dtype
     """Return rows that count from starts[i] to limits[i]."""
     if limits is None:
         starts, limits = 0, starts
+    inferred = np.result_type(*map(_number_type, (starts, limits, deltas)))
     parts = np.broadcast_arrays(*[np.asarray(host_value(v)) for v in (starts, limits, deltas)])
     rows = [np.arange(a, b, d) for a, b, d in zip(*[p.ravel() for p in parts], strict=True)]
     flat = np.concatenate(rows) if rows else np.zeros(0, np.int32)
-    kind = np.int32 if parts[0].dtype == np.int64 else parts[0].dtype
-    kind = kind if dtype is None else dtypes.numpy_dtype(dtype)
+    kind = inferred if dtype is None else dtypes.numpy_dtype(dtype)
     lengths = np.asarray([len(r) for r in rows], dtypes.numpy_dtype(row_splits_dtype))
     return RaggedTensor.from_row_lengths(engine.Tensor(flat.astype(kind)), lengths)
+
+
+def _number_type(value):
+    """Return the dtype of an argument of `range`: Python numbers are int32 or float32."""
+    if hasattr(value, "dtype"):
+        return dtypes.numpy_dtype(value.dtype)
+    return np.float32 if np.asarray(value).dtype.kind == "f" else np.int32
 
 
 def boolean_mask(data, mask, name=None):

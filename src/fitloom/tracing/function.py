@@ -179,7 +179,10 @@ class Function:
             given = iter(tensors)
             args, kwargs = nest.pack_sequence_as(
                 outline, [next(given) if t else v for t, v in zip(is_tensor, values)])
-            return _numbers_to_tensors(self._call_python(args, kwargs))
+            result = _numbers_to_tensors(self._call_python(args, kwargs))
+            if not block.holds and any(_is_composite(leaf) for leaf in nest.flatten(result)):
+                block.holds = True
+            return _held(result) if block.holds else result
         block = _FunctionBlock(body, getattr(self.python_function, "__name__", "function"))
         block.outline, block.values = outline, values              # for saved_model.save
         block.on_host = any(hasattr(value, "with_flat_values") for value in values)     # ragged rows live on the host
@@ -259,7 +262,14 @@ class BoundFunction:
 class _FunctionBlock(Block):
     """One signature of a tf.function."""
 
+    holds = False         # whether ragged, sparse tensors or slices are among its results, which wrappers carry out
     shows = None          # whether it prints, checks or calls Python while it runs, once that is known
+
+    def __call__(self, tensors):
+        result = super().__call__(tensors)
+        if not self.holds:
+            return result
+        return nest.map_structure(lambda leaf: leaf.value if isinstance(leaf, _Held) else leaf, result)
 
     def runs_at_once(self, tensors):
         """Whether a call runs before it returns, so that what it prints or raises comes in the caller's order.
@@ -274,6 +284,42 @@ class _FunctionBlock(Block):
         if not trace.closed:
             trace.flush()
         return True
+
+
+class _Held:
+    """What stands for a ragged or sparse tensor, or for slices, until its tensors have values."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+class _Holder(nest.Composite):
+    """A composite tensor whose tensors are results of a compiled function."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def parts(self):
+        value = self.value
+        if hasattr(value, "with_flat_values"):
+            return [value.flat_values]
+        return [value.values] if hasattr(value, "with_values") else [value.values, value.indices]
+
+    def with_parts(self, parts):
+        value = self.value
+        if hasattr(value, "with_flat_values"):
+            return _Held(value.with_flat_values(*parts))
+        return _Held(value.with_values(*parts) if hasattr(value, "with_values")
+                     else type(value)(*parts, value.dense_shape))
+
+
+def _is_composite(leaf):
+    return hasattr(leaf, "with_flat_values") or hasattr(leaf, "with_values") or (
+        hasattr(leaf, "dense_shape") and hasattr(leaf, "indices"))
+
+
+def _held(result):
+    return nest.map_structure(lambda leaf: _Holder(leaf) if _is_composite(leaf) else leaf, result)
 
 
 class ConcreteFunction:
