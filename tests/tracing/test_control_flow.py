@@ -264,3 +264,19 @@ def test_tensor_arrays_are_split_and_scattered():
     with pytest.raises(tf.errors.InvalidArgumentError, match="add up"):
         array.split(tf.ones((3, 1)), [1, 1])
     assert tf.TensorArray(tf.int32, 3).scatter([2, 0, 1], [5, 6, 7]).stack().numpy().tolist() == [6, 7, 5]
+
+
+def test_case_checks_its_predicates():
+    x = tf.constant(3)
+    both = [(x > 1, lambda: x), (x > 2, lambda: x)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="2 do"):
+        tf.case(both, default=lambda: x, exclusive=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no default"):
+        tf.case([(x > 5, lambda: x), (x > 6, lambda: x)])
+    assert int(tf.case(both)) == 3
+
+
+def test_map_fn_over_sparse_rows():
+    rows = tf.sparse.from_dense([[1, 2], [0, 3]])
+    assert tf.map_fn(tf.sparse.reduce_sum, rows, fn_output_signature=tf.int32).numpy().tolist() == [3, 3]
+    assert tf.sparse.to_dense(tf.map_fn(lambda row: row, rows)).numpy().tolist() == [[1, 2], [0, 3]]

@@ -394,3 +394,51 @@ def test_what_a_function_prints_and_raises_comes_in_the_callers_order(capfd):
 def test_a_concrete_function_lists_its_outputs():
     concrete = tf.function(lambda x: {"a": x, "b": [x[0]]}).get_concrete_function(tf.TensorSpec([3], tf.float32))
     assert [o.shape.as_list() for o in concrete.outputs] == [[3], []]
+
+
+def test_functions_return_ragged_tensors_and_slices():
+    @tf.function
+    def made(x, i):
+        return {"r": (tf.RaggedTensor.from_row_lengths(x, [1, 2]) * 2, x), "s": [tf.IndexedSlices(x + 1, i)],
+                "sparse": tf.SparseTensor([[0], [1], [2]], x * 3, [4])}
+
+    result = made(tf.constant([1, 2, 3]), tf.constant([0, 1, 2]))
+    assert result["r"][0].to_list() == [[2], [4, 6]]
+    assert result["s"][0].values.numpy().tolist() == [2, 3, 4] and result["s"][0].indices.numpy().tolist() == [0, 1, 2]
+    assert tf.sparse.to_dense(result["sparse"]).numpy().tolist() == [3, 6, 9, 0]
+
+    @tf.function
+    def outer(x):
+        return tf.reduce_sum(made(x, x)["r"][0], 1)
+    assert outer(tf.constant([1, 2, 3])).numpy().tolist() == [2, 10]
+
+
+def test_an_input_signature_holds_specs():
+    with pytest.raises(TypeError, match="TensorSpec"):
+        tf.function(lambda x: x, input_signature=["x"])
+
+
+def test_module_scopes_name_variables():
+    class Inner(tf.Module):
+        def __init__(self, name=None):
+            super().__init__(name)
+            self.w, self.parts = tf.Variable(1.0, name="w"), [tf.Variable(2.0)]
+
+        @tf.Module.with_name_scope
+        def __call__(self):
+            return tf.Variable(1.0, name="inner").name
+
+    module = Inner("m")
+    assert module() == "m/inner:0" and module.name_scope.name == "m/" and module.w.name == "w:0"
+    with tf.name_scope("a"), tf.name_scope("b") as scope:
+        assert scope == "a/b/" and tf.Variable(1.0, name="v").name == "a/b/v:0"
+    found = dict(module._flatten(predicate=lambda v: isinstance(v, tf.Variable), with_path=True))
+    assert list(found) == [("parts", 0), ("w",)]
+
+
+def test_nest_expands_composites():
+    ragged = tf.ragged.constant([[1], [2, 3]])
+    flat = tf.nest.flatten({"a": ragged, "b": 4}, expand_composites=True)
+    assert [tf.convert_to_tensor(x).numpy().tolist() for x in flat] == [[1, 2, 3], [0, 1, 3], 4]
+    again = tf.nest.pack_sequence_as({"a": ragged, "b": 4}, flat, expand_composites=True)
+    assert again["a"].to_list() == [[1], [2, 3]] and again["b"] == 4

@@ -45,17 +45,26 @@ def reset():
 
 
 class name_scope:
-    """Context in which created variables' paths begin with `name`."""
+    """Context in which the names and paths of created variables begin with `name`.
+
+    A name that ends with '/' is a whole scope: the scopes around it do not count. The context's value is such a name.
+    """
 
     def __init__(self, name, **_):
-        self.name = name
+        self.name, self._around = name, []
 
     def __enter__(self):
-        _scopes.names.append(self.name)
-        return self.name
+        names = _scopes.names
+        self._around.append(list(names))
+        if self.name and self.name.endswith("/"):
+            names[:] = [self.name[:-1]]
+        else:
+            names.append(self.name)
+        path = current_path()
+        return f"{path}/" if path else ""
 
     def __exit__(self, *_):
-        _scopes.names.pop()
+        _scopes.names[:] = self._around.pop()
 
 
 def current_path() -> str:

@@ -42,7 +42,8 @@ def _children(structure):
     return structure.parts() if isinstance(structure, Composite) else list(structure)
 
 
-def _rebuild(structure, children):
+def rebuild(structure, children):
+    """Return a value that nests like `structure`, one level deep, over `children` in flattened order."""
     if isinstance(structure, Composite):
         return structure.with_parts(children)
     if isinstance(structure, abc.Mapping):
@@ -61,12 +62,22 @@ def _rebuild(structure, children):
 
 
 def flatten(structure, expand_composites=False) -> list:
-    """Return the leaves in order; a leaf alone gives a list of one."""
-    if not is_nested(structure):
-        return [structure]
+    """Return the leaves in order; a leaf alone gives a list of one.
+
+    With `expand_composites`, ragged and sparse tensors and slices are the tensors that they are made of.
+    """
     leaves: list = []
-    _flatten(structure, leaves)
-    return leaves
+    if is_nested(structure):
+        _flatten(structure, leaves)
+    else:
+        leaves.append(structure)
+    if not expand_composites:
+        return leaves
+    return [part for leaf in leaves for part in (leaf.component_tensors() if _is_composite(leaf) else [leaf])]
+
+
+def _is_composite(leaf):
+    return hasattr(leaf, "component_tensors") and not isinstance(leaf, type)
 
 
 def _flatten(structure, leaves):
@@ -80,6 +91,13 @@ def _flatten(structure, leaves):
 def pack_sequence_as(structure, flat_sequence, expand_composites=False):
     """Return `structure` with its leaves replaced, in order, by the items of `flat_sequence`."""
     flat = list(flat_sequence)
+    if expand_composites:
+        items, leaves = iter(flat), flatten(structure)
+        if len(flatten(structure, expand_composites=True)) != len(flat):
+            raise ValueError(f"The structure has {len(flatten(structure, expand_composites=True))} leaves, but "
+                             f"{len(flat)} values were given.")
+        flat = [leaf.with_component_tensors([next(items) for _ in leaf.component_tensors()]) if _is_composite(leaf)
+                else next(items) for leaf in leaves]
     if not is_nested(structure):
         if len(flat) != 1:
             raise ValueError(f"The structure is a leaf, but {len(flat)} values were given.")
@@ -91,13 +109,16 @@ def pack_sequence_as(structure, flat_sequence, expand_composites=False):
 
 
 def _pack(structure, values):
-    return _rebuild(structure, [_pack(c, values) if is_nested(c) else next(values) for c in _children(structure)])
+    return rebuild(structure, [_pack(c, values) if is_nested(c) else next(values) for c in _children(structure)])
 
 
 def map_structure(func, *structures, **kwargs):
     """Apply `func` to corresponding leaves; the result has the structure of the first argument."""
-    kwargs.pop("expand_composites", None)
     kwargs.pop("check_types", None)
+    if kwargs.pop("expand_composites", False):
+        flats = [flatten(structure, expand_composites=True) for structure in structures]
+        return pack_sequence_as(structures[0], [func(*leaves, **kwargs) for leaves in zip(*flats, strict=True)],
+                                expand_composites=True)
     first = structures[0]
     for other in structures[1:]:
         assert_same_structure(first, other, check_types=False)
@@ -109,7 +130,7 @@ def _map(func, structures, kwargs):
     if not is_nested(first):
         return func(*structures, **kwargs)
     columns = zip(*[_children(s) for s in structures])
-    return _rebuild(first, [_map(func, column, kwargs) for column in columns])
+    return rebuild(first, [_map(func, column, kwargs) for column in columns])
 
 
 def map_structure_up_to(shallow, func, *structures, **kwargs):
@@ -117,7 +138,7 @@ def map_structure_up_to(shallow, func, *structures, **kwargs):
     if not is_nested(shallow):
         return func(*structures, **kwargs)
     columns = zip(_children(shallow), *[_children(s) for s in structures])
-    return _rebuild(shallow, [map_structure_up_to(c[0], func, *c[1:], **kwargs) for c in columns])
+    return rebuild(shallow, [map_structure_up_to(c[0], func, *c[1:], **kwargs) for c in columns])
 
 
 def flatten_up_to(shallow, structure):

@@ -24,7 +24,8 @@ class Module:
         if name is not None and not name.replace("/", "_").isidentifier():
             raise ValueError(f"'{name}' is not a valid module name: it must be a Python identifier.")
         self._name = name or naming.to_snake_case(type(self).__name__)
-        self._name_scope = naming.name_scope(self._name)
+        around = naming.current_path()
+        self._name_scope = naming.name_scope(f"{around}/{self._name}/" if around else f"{self._name}/")
 
     def __setattr__(self, name, value):
         object.__setattr__(self, name, value)
@@ -45,6 +46,37 @@ class Module:
                         hasattr(leaf, "trainable_variables") and hasattr(leaf, "variables")):
                     seen.add(id(leaf))
                     yield leaf
+
+    def _flatten(self, recursive=True, predicate=None, attribute_traversal_key=None, with_path=False,
+                 expand_composites=False):
+        """Yield the values among the attributes for which `predicate` holds (all if None), each once.
+
+        Args:
+            recursive: look inside the modules that are found, after everything of this one.
+            predicate: value -> bool.
+            attribute_traversal_key: orders the attributes' names.
+            with_path: yield (path, value), the path a tuple of names, keys and indices.
+            expand_composites: look at the tensors that ragged and sparse ones are made of.
+        """
+        seen, queue = {id(self)}, [((), self)]
+        while queue:
+            path, module = queue.pop(0)
+            ignored = getattr(module, "_TF_MODULE_IGNORED_PROPERTIES", ())
+            for key in sorted(vars(module), key=attribute_traversal_key):
+                if key in ignored:
+                    continue
+                value = vars(module)[key]
+                if expand_composites:
+                    value = nest.map_structure(_expanded, value)
+                for place, leaf in nest.flatten_with_paths(value):
+                    if id(leaf) in seen:
+                        continue
+                    seen.add(id(leaf))
+                    where = (*path, key, *place)
+                    if predicate is None or predicate(leaf):
+                        yield (where, leaf) if with_path else leaf
+                    if recursive and isinstance(leaf, Module):
+                        queue.append((where, leaf))
 
     def _all_variables(self, seen):
         found, modules = [], []
@@ -91,6 +123,10 @@ class Module:
             with self.name_scope:
                 return method(self, *args, **kwargs)
         return scoped
+
+
+def _expanded(leaf):
+    return leaf.component_tensors() if hasattr(leaf, "component_tensors") and not isinstance(leaf, type) else leaf
 
 
 class VariableAggregation(enum.Enum):

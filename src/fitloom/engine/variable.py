@@ -71,7 +71,7 @@ class Variable:
         if callable(initial_value):
             initial_value = initial_value()
         self._setup(_initial_array(initial_value, dtype), True if trainable is None else bool(trainable),
-                    name or "Variable")
+                    _scoped(name or "Variable"))
         self.constraint, self.synchronization, self.aggregation = constraint, synchronization, aggregation
         self._declared_shape = None if shape is None else TensorShape(shape)
 
@@ -347,6 +347,12 @@ class KerasVariable(Variable):
         if CONTEXT.trace.inline:
             return f"<Variable path={self.path}, shape={self.aval.shape}, dtype={self.dtype}>"
         return f"<Variable path={self.path}, shape={self.aval.shape}, dtype={self.dtype}, value={self.numpy()}>"
+
+
+def _scoped(name):
+    """Return a variable's name with the open name scopes before it."""
+    scope = naming.current_path()
+    return f"{scope}/{name}" if scope else name
 
 
 def _named_initializer(name):

@@ -40,6 +40,8 @@ def _clip_by_norm(x, clip_norm, *, axes):
 
 def clip_by_norm(t, clip_norm, axes=None, name=None):
     """Return t * clip_norm / max(norm(t), clip_norm), the norm over `axes` (all of them if None)."""
+    if hasattr(t, "dense_shape") and hasattr(t, "indices"):
+        return type(t)(clip_by_norm(t.values, clip_norm, axes), t.indices, t.dense_shape)
     return _clip_by_norm(*joined("clip_by_norm", (t, clip_norm)), axes=static_axis(axes))
 
 

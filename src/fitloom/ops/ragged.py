@@ -275,6 +275,14 @@ class RaggedTensor:
         """Return the same rows over other values."""
         return RaggedTensor(new_values, self._splits)
 
+    def component_tensors(self):
+        """Return the tensors that this one is made of, for `tf.nest` with `expand_composites`."""
+        return [self.flat_values, *self.nested_row_splits]
+
+    def with_component_tensors(self, tensors):
+        """Return a ragged tensor made of `tensors`."""
+        return type(self).from_nested_row_splits(tensors[0], tensors[1:])
+
     def with_flat_values(self, new_values):
         """Return the same rows over other flat values."""
         inner = self.values.with_flat_values(new_values) if isinstance(self.values, RaggedTensor) else new_values

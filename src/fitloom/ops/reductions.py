@@ -97,14 +97,11 @@ def _reduction(kind, name, summary, host=None, boolean=False):
     recorded = op(reduce, name=name, host=None if host is None else on_host)
 
     def public(input_tensor, axis=None, keepdims=False, name=None):
-        if boolean and not hasattr(input_tensor, "with_flat_values"):
-            input_tensor = as_boolean(public.__name__, input_tensor)
-        try:
-            return recorded(input_tensor, axis=static_axis(axis), keepdims=bool(keepdims))
-        except (TypeError, ValueError):
-            if not hasattr(input_tensor, "with_flat_values"):
-                raise
+        if hasattr(input_tensor, "with_flat_values"):
             return input_tensor.reduce(kind, public, axis)
+        if boolean:
+            input_tensor = as_boolean(public.__name__, input_tensor)
+        return recorded(input_tensor, axis=static_axis(axis), keepdims=bool(keepdims))
 
     public.__name__ = public.__qualname__ = name
     public.__doc__ = f"{summary}\n\n    Args:\n        axis: None for all axes, a whole number or a list.\n    "

@@ -56,6 +56,14 @@ class SparseTensor:
         """Return the dense array."""
         return to_dense(self).numpy()
 
+    def component_tensors(self):
+        """Return the tensors that this one is made of, for `tf.nest` with `expand_composites`."""
+        return [self.indices, self.values, self.dense_shape]
+
+    def with_component_tensors(self, tensors):
+        """Return a sparse tensor made of `tensors`."""
+        return type(self)(*tensors)
+
     def with_values(self, new_values):
         """Return the same places with other values."""
         return SparseTensor(self.indices, new_values, self._shape)
@@ -96,6 +104,14 @@ class IndexedSlices:
     def __init__(self, values, indices, dense_shape=None):
         self.values, self.indices, self.dense_shape = values, indices, dense_shape
 
+    def component_tensors(self):
+        """Return the tensors that this one is made of, for `tf.nest` with `expand_composites`."""
+        return [self.values, self.indices] + ([] if self.dense_shape is None else [self.dense_shape])
+
+    def with_component_tensors(self, tensors):
+        """Return slices made of `tensors`."""
+        return type(self)(*tensors)
+
     dtype = property(lambda self: self.values.dtype)
     shape = property(lambda self: TensorShape(None if self.dense_shape is None else static_ints(self.dense_shape)))
     name = "IndexedSlices"
@@ -110,6 +126,25 @@ class IndexedSlices:
         return IndexedSlices(self.values * other, self.indices, self.dense_shape)
 
     __rmul__ = __mul__
+
+
+def rows_of(sp_input) -> list:
+    """Return the SparseTensors of one axis less that `sp_input` consists of."""
+    places = np.asarray(sp_input.indices)
+    count, *inner = tuple(sp_input.shape)
+    order = np.argsort(places[:, 0], kind="stable")
+    cuts = np.searchsorted(places[order, 0], np.arange(count + 1))
+    return [SparseTensor(places[chosen, 1:], indexing.gather(sp_input.values, chosen), tuple(inner))
+            for chosen in (order[a:b] for a, b in zip(cuts[:-1], cuts[1:]))]
+
+
+def stack_rows(rows) -> SparseTensor:
+    """Return the SparseTensor whose rows are `rows`, as wide as the widest."""
+    places = [np.asarray(row.indices) for row in rows]
+    numbered = [np.concatenate([np.full((len(p), 1), i, np.int64), p], axis=1) for i, p in enumerate(places)]
+    widest = np.max([np.asarray(row.dense_shape) for row in rows], axis=0)
+    return SparseTensor(np.concatenate(numbered), shaping.concat([row.values for row in rows], 0),
+                        (len(rows), *widest.tolist()))
 
 
 class SparseTensorSpec:

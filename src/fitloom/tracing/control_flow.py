@@ -78,16 +78,27 @@ def switch_case(branch_index, branch_fns, default=None, name=None):
 
 
 def case(pred_fn_pairs, default=None, exclusive=False, strict=False, name="case"):
-    """Return the function of the first predicate that holds, else `default()`."""
+    """Return the result of the function of the first predicate that holds, else `default()`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: `exclusive` and several predicates hold, or none does and there is no default.
+            Inside a traced function, where no value is known, the first, or the last, function counts instead.
+    """
     pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else list(pred_fn_pairs)
     if not pairs:
         if default is None:
             raise ValueError("tf.case needs at least one (predicate, function) pair or a default.")
         return default()
+    if not CONTEXT.trace.inline:
+        true = sum(bool(predicate) for predicate, _ in pairs) if exclusive or default is None else 1
+        if true > 1 and exclusive:
+            raise InvalidArgumentError(f"tf.case with exclusive=True needs one predicate that holds, but {true} do.")
+        if not true and default is None:
+            raise InvalidArgumentError("tf.case has no default, and none of its predicates holds.")
     predicate, function = pairs[0]
     if len(pairs) == 1:
         return cond(predicate, function, default or function)
-    return cond(predicate, function, lambda: case(pairs[1:], default, exclusive, strict))
+    return cond(predicate, function, lambda: case(pairs[1:], default))
 
 
 def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations=10, back_prop=True,

@@ -62,6 +62,9 @@ class Function:
     def __init__(self, python_function, input_signature=None, autograph=True, jit_compile=None):
         self.python_function = python_function
         self.input_signature = None if input_signature is None else tuple(input_signature)
+        for spec in nest.flatten(self.input_signature or ()):
+            if isinstance(spec, (str, bytes, int, float)) or spec is None:
+                raise TypeError(f"input_signature must be a nested sequence of tf.TensorSpec, but it holds {spec!r}.")
         self.autograph, self.jit_compile = autograph, jit_compile
         self._blocks, self._traces, self._seen, self._explained = {}, 0, [], False
         self._asked_for = []
@@ -267,9 +270,7 @@ class _FunctionBlock(Block):
 
     def __call__(self, tensors):
         result = super().__call__(tensors)
-        if not self.holds:
-            return result
-        return nest.map_structure(lambda leaf: leaf.value if isinstance(leaf, _Held) else leaf, result)
+        return _released(result) if self.holds else result
 
     def runs_at_once(self, tensors):
         """Whether a call runs before it returns, so that what it prints or raises comes in the caller's order.
@@ -286,31 +287,39 @@ class _FunctionBlock(Block):
         return True
 
 
-class _Held:
-    """What stands for a ragged or sparse tensor, or for slices, until its tensors have values."""
-
-    def __init__(self, value):
-        self.value = value
-
-
 class _Holder(nest.Composite):
-    """A composite tensor whose tensors are results of a compiled function."""
+    """A ragged or sparse tensor, or slices, whose tensors are results of a compiled function."""
 
-    def __init__(self, value):
-        self.value = value
+    def __init__(self, value, tensors=None):
+        self.value, self.tensors = value, tensors
 
     def parts(self):
+        if self.tensors is not None:
+            return self.tensors
         value = self.value
         if hasattr(value, "with_flat_values"):
             return [value.flat_values]
         return [value.values] if hasattr(value, "with_values") else [value.values, value.indices]
 
     def with_parts(self, parts):
-        value = self.value
-        if hasattr(value, "with_flat_values"):
-            return _Held(value.with_flat_values(*parts))
-        return _Held(value.with_values(*parts) if hasattr(value, "with_values")
-                     else type(value)(*parts, value.dense_shape))
+        return _Holder(self.value, list(parts))
+
+    def made(self):
+        """Return the value with the tensors that it holds now."""
+        if hasattr(self.value, "with_flat_values"):
+            return self.value.with_flat_values(*self.tensors)
+        if hasattr(self.value, "with_values"):
+            return self.value.with_values(*self.tensors)
+        return type(self.value)(*self.tensors, self.value.dense_shape)
+
+
+def _released(result):
+    """Return the results of a compiled function with what the holders in them hold."""
+    if isinstance(result, _Holder):
+        return result.made()
+    if isinstance(result, dict):
+        return nest.rebuild(result, [_released(result[key]) for key in nest.sorted_keys(result)])
+    return nest.rebuild(result, list(map(_released, result))) if isinstance(result, (list, tuple)) else result
 
 
 def _is_composite(leaf):

@@ -22,10 +22,10 @@ def map_fn(fn, elems, dtype=None, parallel_iterations=None, back_prop=True, swap
            name=None, fn_output_signature=None):
     """Apply `fn` to each row of `elems` and stack the results along a new first axis.
 
-    Rows of text, of different lengths, or with results of different lengths are mapped one by one.
+    Rows of text, of sparse tensors, of different lengths, or with results of different lengths are mapped one by one.
     """
-    flat = [e if hasattr(e, "with_flat_values") else convert_to_tensor(e) for e in nest.flatten(elems)]
-    if any(hasattr(e, "with_flat_values") or e.dtype.name == "string" for e in flat):
+    flat = [e if hasattr(e, "component_tensors") else convert_to_tensor(e) for e in nest.flatten(elems)]
+    if any(hasattr(e, "component_tensors") or e.dtype.name == "string" for e in flat):
         return _row_by_row(fn, elems, flat)
     _leading(flat, "map_fn")
     try:
@@ -40,13 +40,27 @@ def _row_by_row(fn, elems, flat):
     from fitloom.ops import stack
     from fitloom.ops.ragged import stack as ragged_stack
 
-    results = [fn(nest.pack_sequence_as(elems, list(row))) for row in zip(*flat, strict=True)]
+    from fitloom.ops.sparse import rows_of, stack_rows
+
+    each = [rows_of(e) if _is_sparse(e) else e for e in flat]
+    results = [fn(nest.pack_sequence_as(elems, list(row))) for row in zip(*each, strict=True)]
     columns = zip(*[nest.flatten(r) for r in results])
     ragged = any(hasattr(e, "with_flat_values") for e in flat)
-    made = [ragged_stack(c) if hasattr(c[0], "with_flat_values") or ragged and len(c[0].shape)
-            or len({tuple(x.shape) for x in c}) > 1 else stack(list(c))
-            for c in ([convert_to_tensor(x) if not hasattr(x, "with_flat_values") else x for x in c] for c in columns)]
+    made = []
+    for column in columns:
+        column = [x if hasattr(x, "component_tensors") else convert_to_tensor(x) for x in column]
+        if _is_sparse(column[0]):
+            made.append(stack_rows(column))
+        elif hasattr(column[0], "with_flat_values") or ragged and len(column[0].shape) \
+                or len({tuple(x.shape) for x in column}) > 1:
+            made.append(ragged_stack(column))
+        else:
+            made.append(stack(column))
     return nest.pack_sequence_as(results[0], made)
+
+
+def _is_sparse(value):
+    return hasattr(value, "component_tensors") and hasattr(value, "indices")
 
 
 def scan(fn, elems, initializer=None, parallel_iterations=10, back_prop=True, swap_memory=False, infer_shape=True,
