@@ -185,6 +185,26 @@ def test_minimize():
 # -- accumulation, averages, constraints
 
 
+@pytest.mark.parametrize("optimizer", [optimizers.Adam(0.1), optimizers.AdamW(0.1, weight_decay=0.02)])
+def test_adam_of_large_variables_is_the_formula(optimizer):
+    rng = np.random.default_rng(0)
+    shapes = ((90, 70), (5,), (8000,))
+    arrays = [rng.normal(size=s).astype("float32") for s in shapes]
+    of = [tf.keras.Variable(a) for a in arrays]
+    means, squares = [0 * a for a in arrays], [0 * a for a in arrays]
+    decay = optimizer.weight_decay or 0
+    for t in (1, 2, 3):
+        slopes = [rng.normal(size=s).astype("float32") for s in shapes]
+        optimizer.apply_gradients(zip([tf.constant(g) for g in slopes], of, strict=True))
+        for i, g in enumerate(slopes):
+            means[i] = 0.9 * means[i] + 0.1 * g
+            squares[i] = 0.999 * squares[i] + 0.001 * g**2
+            rate = 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            arrays[i] = arrays[i] * (1 - 0.1 * decay) - rate * means[i] / (np.sqrt(squares[i]) + 1e-7)
+    for x, y in zip(values(of), arrays, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)      # 1 - 0.999 has four digits in float32
+
+
 def test_accumulation_equals_the_large_batch():
     split, whole, v, w = optimizers.Adam(0.1, gradient_accumulation_steps=4, clipnorm=0.5), \
         optimizers.Adam(0.1, clipnorm=0.5), variables(), variables()

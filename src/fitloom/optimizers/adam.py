@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from fitloom.base import registry
+from fitloom.ops.kernels import adam as kernels
 from fitloom.optimizers.arrays import debias, norm, powers
 from fitloom.optimizers.optimizer import Optimizer
 
@@ -44,11 +45,24 @@ class Adam(Moments):
         """Both moments, and with amsgrad the largest second moment."""
         return (*self.slots, ("velocity_hat",)) if self.amsgrad else self.slots
 
+    def rule_of_many(self, gradients, values, slots, rate, step):
+        """Update several variables by the native pass, unless a subclass has another rule."""
+        plain = all(getattr(type(self), name) is getattr(Adam, name) for name in ("rule", "moments", "update_one"))
+        settings = self.beta_1, self.beta_2, self.epsilon
+        if self.amsgrad or not plain or not all(isinstance(setting, (int, float)) for setting in settings):
+            return None
+        corrected = self._corrected(rate, step, jnp.float32)
+        new, *slots = kernels.adam(gradients, values, *slots, corrected, *settings)
+        return new, slots
+
+    def _corrected(self, rate, step, dtype):
+        """Return the rate with the correction of both moments."""
+        return rate * jnp.sqrt(debias(self.beta_2, step, dtype)) / debias(self.beta_1, step, dtype)
+
     def rule(self, gradient, value, slots, rate, step):
         """Update one variable."""
         m, v = self.moments(gradient, slots)
-        corrected = rate * jnp.sqrt(debias(self.beta_2, step, value.dtype)) \
-            / debias(self.beta_1, step, value.dtype)
+        corrected = self._corrected(rate, step, value.dtype)
         if not self.amsgrad:
             return value - m * corrected / (jnp.sqrt(v) + self.epsilon), (m, v)
         highest = jnp.maximum(slots[2], v)

@@ -285,6 +285,7 @@ class Optimizer(State):
         state, new = list(state), []
         together = self.elementwise and type(self).update_one is Optimizer.update_one
         flat = update.small_together(self, gradients, values, state, indices, rate, step) if together else {}
+        flat.update(update.large_together(self, gradients, values, state, indices, rate, step, flat))
         for position, (i, gradient, value) in enumerate(zip(indices, gradients, values)):
             places = self._slot_positions[i]
             if position in flat:
@@ -298,6 +299,15 @@ class Optimizer(State):
 
     # Whether the rule works element by element, so that small variables may be updated end to end.
     elementwise = True
+
+    def rule_of_many(self, gradients, values, slots, rate, step):
+        """Return (new values, new slots) of several variables in one pass, or None where the rule has no such form.
+
+        Args:
+            gradients, values: float32 arrays.
+            slots: for each kind of slot a list of arrays; so in the result.
+            rate, step: as in `rule`.
+        """
 
     def update_one(self, index, gradient, value, slots, rate, step):
         """Return (new value, new slots) of variable `index`. Pure."""

@@ -126,3 +126,23 @@ def small_together(optimizer, gradients, values, state, indices, rate, step):
             state[column[position]] = slot[offset:offset + size].reshape(shape)
         offset += size
     return found
+
+
+def large_together(optimizer, gradients, values, state, indices, rate, step, done):
+    """Update the float32 variables that are not `done` by `rule_of_many`, as `small_together` does."""
+    indices = list(indices)
+    places = [optimizer._slot_positions[i] for i in indices]
+    large = [k for k, v in enumerate(values) if k not in done and v.dtype == jnp.float32 and v.size
+             and all(state[p].shape == v.shape and state[p].dtype == v.dtype for p in places[k])]
+    if not large:
+        return {}
+    columns = list(zip(*[places[k] for k in large]))
+    result = optimizer.rule_of_many([gradients[k] for k in large], [values[k] for k in large],
+                                    [[state[p] for p in column] for column in columns], rate.astype(jnp.float32), step)
+    if result is None:
+        return {}
+    new, slots = result
+    for column, kind in zip(columns, slots):
+        for place, slot in zip(column, kind):
+            state[place] = slot
+    return dict(zip(large, new))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fitloom.ops.kernels import (
+    adam,
     attention,
     bias,
     convolution,
@@ -330,6 +331,22 @@ def test_rows_and_columns_of_random_shapes(rng):
 
 
 @needs_native
+def test_adam_of_random_shapes(rng):
+    shapes = [(3,), (211, 190), (), (0, 4), (70_001,)]
+    gradients, values, means, squares = ([rng.normal(size=s).astype("float32") for s in shapes] for _ in range(4))
+    squares = [v**2 for v in squares]
+
+    def run(rate, *lists):
+        return adam.adam(*lists, rate, 0.9, 0.99, 1e-3)
+
+    results = jax.jit(run)(np.float32(0.1), gradients, values, means, squares)
+    for g, w, m, v, *new in zip(gradients, values, means, squares, *results, strict=True):
+        m, v = 0.9 * m + (1 - 0.9) * g, 0.99 * v + (1 - 0.99) * g**2
+        expected = w - 0.1 * m / (np.sqrt(v) + 1e-3), m, v
+        for a, b in zip(new, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_gelu_keeps_its_digits_in_the_tail_and_its_limits():
     x = np.concatenate([np.linspace(-12.5, 12.5, 6000), [0.0, -0.0, 1e-30, 40, 1e30, np.inf, np.nan]]).astype("float32")
     y = np.asarray(jax.jit(lambda x: gelu._values(x, approximate=False)[0])(x))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradient of an added bias, GELU, and layer normalization: one pass over the data each.
+// The gradient of an added bias, GELU, layer normalization, and Adam: one pass over the data each.
 #include <cstring>
 #include <vector>
 
@@ -98,6 +98,56 @@ ffi::Error gelu_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult 
   });
 }
 
+// n gradients, n values, n first and n second moments -> n new values, first and second moments. One call for all
+// variables of a model, so that the values may be overwritten: nothing else of the step reads them afterwards.
+ffi::Error adam(ffi::ThreadPool pool, Floats rate, ffi::RemainingArgs operands, ffi::RemainingRets results,
+                float mean_weight, float square_weight, float epsilon) {
+  return guarded("adam", [&] {
+    const int64_t count = static_cast<int64_t>(results.size()) / 3;
+    expect(rate.element_count() == 1 && results.size() == static_cast<size_t>(3 * count) &&
+               operands.size() == static_cast<size_t>(4 * count),
+           "a rate, and for each variable its gradient, value and moments");
+    struct Part {
+      const float* in[4];
+      float* out[3];
+      int64_t n;
+    };
+    std::vector<Part> parts;
+    for (int64_t i = 0; i < count; i++) {
+      Part whole;
+      int64_t n = -1;
+      const auto meet = [&](size_t elements) {
+        expect(n < 0 || n == static_cast<int64_t>(elements), "arrays of one shape for each variable");
+        n = static_cast<int64_t>(elements);
+      };
+      for (int j = 0; j < 4; j++) {
+        const auto operand = operands.get<Floats>(j * count + i);
+        expect(operand.has_value(), "float32 operands");
+        whole.in[j] = operand->typed_data();
+        meet(operand->element_count());
+      }
+      for (int j = 0; j < 3; j++) {
+        auto result = results.get<Floats>(j * count + i);
+        expect(result.has_value(), "float32 results");
+        whole.out[j] = (*result)->typed_data();
+        meet((*result)->element_count());
+      }
+      for (int64_t first = 0; first < n; first += kItemFloats) {
+        Part part = whole;
+        part.n = std::min(kItemFloats, n - first);
+        for (auto& a : part.in) a += first;
+        for (auto& a : part.out) a += first;
+        parts.push_back(part);
+      }
+    }
+    const AdamStep step = {rate.typed_data()[0], mean_weight, square_weight, epsilon};
+    parallel(pool, static_cast<int64_t>(parts.size()), threads(pool), [&](int64_t item, int64_t) {
+      const Part& p = parts[item];
+      loops()->adam(p.n, step, p.in[0], p.in[1], p.in[2], p.in[3], p.out[0], p.out[1], p.out[2]);
+    });
+  });
+}
+
 // x (rows, n), gamma and beta (n) or empty -> y, and mean and 1 / deviation of each row (rows, 2).
 ffi::Error layer_norm(ffi::ThreadPool pool, Floats x, Floats gamma, Floats beta, FloatResult y,
                       FloatResult moments, float epsilon) {
@@ -159,6 +209,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_column_sum, ::fitloom::column_sum, BINDING
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gelu, ::fitloom::gelu, BINDING.IN.OUT.Attr<int64_t>("approximate"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gelu_gradient, ::fitloom::gelu_gradient,
                               BINDING.IN.IN.OUT.Attr<int64_t>("approximate"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_adam, ::fitloom::adam,
+                              BINDING.IN.RemainingArgs()
+                                  .RemainingRets()
+                                  .Attr<float>("mean_weight")
+                                  .Attr<float>("square_weight")
+                                  .Attr<float>("epsilon"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_layer_norm, ::fitloom::layer_norm,
                               BINDING.IN.IN.IN.OUT.OUT.Attr<float>("epsilon"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_layer_norm_gradient, ::fitloom::layer_norm_gradient,

@@ -1015,6 +1015,28 @@ void gelu_gradient(int64_t count, bool approximate, const float* x, const float*
   });
 }
 
+// The compiler joins a loop over memory into one instruction, and then leaves out the memory.
+INLINE Vector root(Vector v) {
+  float a[kLanes] __attribute__((aligned(sizeof(Vector))));
+  store(a, v);
+  for (int j = 0; j < kLanes; j++) a[j] = __builtin_sqrtf(a[j]);
+  return load(a);
+}
+
+void adam(int64_t n, const AdamStep& step, const float* gradient, const float* value, const float* m, const float* v,
+          float* new_value, float* new_m, float* new_v) {
+  EACH_VECTOR(n) {
+    const Vector g = access.load(gradient + u);
+    Vector mean = access.load(m + u), square = access.load(v + u);
+    mean += (g - mean) * step.mean_weight;
+    square += (g * g - square) * step.square_weight;
+    const Vector change = mean * step.rate / (root(square) + step.epsilon);
+    access.store(new_value + u, access.load(value + u) - change);
+    access.store(new_m + u, mean);
+    access.store(new_v + u, square);
+  });
+}
+
 // ---- rows ----
 
 void layer_norm(int64_t n, float epsilon, const float* x, const float* gamma, const float* beta, float* y,
@@ -1309,6 +1331,7 @@ const InnerLoops table = {
     column_sum,
     gelu,
     gelu_gradient,
+    adam,
     layer_norm,
     layer_norm_gradient,
     softmax,

@@ -111,6 +111,10 @@ struct TileRange {
   bool whole() const { return first_row == 0 && first_column == 0 && last_row == 4 && last_column == 4; }
 };
 
+struct AdamStep {
+  float rate, mean_weight, square_weight, epsilon;
+};
+
 struct InnerLoops {
   const char* name;
   int64_t lanes;          // floats in a vector
@@ -161,6 +165,11 @@ struct InnerLoops {
   // y = x Phi(x) with the normal distribution function Phi, or its tanh form; dx = dy times its derivative.
   void (*gelu)(int64_t n, bool approximate, const float* x, float* y);
   void (*gelu_gradient)(int64_t n, bool approximate, const float* x, const float* dy, float* dx);
+
+  // One step of Adam: m and v are the means of the gradient and of its square, 1 - b1 and 1 - b2 what the new ones
+  // weigh. Results may lie where the operands lie.
+  void (*adam)(int64_t n, const AdamStep&, const float* gradient, const float* value, const float* m, const float* v,
+               float* new_value, float* new_m, float* new_v);
 
   // y = (x - mean) * r * gamma + beta for one row; gamma and beta may be nullptr. Returns mean and r in
   // moments[0] and moments[1].

@@ -7,7 +7,7 @@ import ctypes
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -39,6 +39,7 @@ _TARGETS = (
     "column_sum",
     "gelu",
     "gelu_gradient",
+    "adam",
     "layer_norm",
     "layer_norm_gradient",
     "attention",
@@ -87,17 +88,25 @@ def instruction_set() -> str:
     return name
 
 
-def call(target: str, results: Any, *arguments: jax.Array, **attributes: int | float | Sequence[int]) -> Any:
+def call(
+    target: str,
+    results: Any,
+    *arguments: jax.Array,
+    reuse: Mapping[int, int] | None = None,
+    **attributes: int | float | Sequence[int],
+) -> Any:
     """Call a native function from a function that is being traced for the CPU.
 
     Args:
         target: Its name, without the library's prefix.
         results: Shape and dtype of the result (`jax.ShapeDtypeStruct`), or a tuple of them.
         *arguments: Arrays.
+        reuse: Maps places of arguments to places of results of the same shape that are written over them (XLA copies
+            an argument first that somebody else still reads).
         **attributes: Numbers and tuples of integers.
     """
     numbers = {
         name: np.float32(value) if isinstance(value, float) else np.asarray(value, np.int64)[()]
         for name, value in attributes.items()
     }
-    return jax.ffi.ffi_call(f"fitloom_{target}", results)(*arguments, **numbers)
+    return jax.ffi.ffi_call(f"fitloom_{target}", results, input_output_aliases=dict(reuse or {}))(*arguments, **numbers)
