@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nested structures of lists, tuples, named tuples, dicts (by sorted key) and attrs-like mappings: `tf.nest`."""
 import collections.abc as abc
+from collections import deque
 
 
 class Composite:
@@ -20,8 +21,8 @@ class Composite:
 
 
 def is_nested(structure) -> bool:
-    """Whether `structure` is a list, tuple or mapping (or a Composite) rather than a leaf."""
-    return isinstance(structure, (list, tuple, Composite, abc.Mapping))
+    """Whether `structure` is a list, tuple, deque or mapping (or a Composite) rather than a leaf."""
+    return isinstance(structure, (list, tuple, Composite, abc.Mapping, deque))
 
 
 def _is_namedtuple(structure):
@@ -58,7 +59,7 @@ def rebuild(structure, children):
         return type(structure)(*children)
     if isinstance(structure, tuple):
         return tuple(children)
-    return list(children)
+    return deque(children, structure.maxlen) if isinstance(structure, deque) else list(children)
 
 
 def flatten(structure, expand_composites=False) -> list:
@@ -183,6 +184,51 @@ def assert_same_structure(nest1, nest2, check_types=True, expand_composites=Fals
         raise ValueError(f"The two structures have different lengths: {_outline(a)} and {_outline(b)}.")
     for x, y in zip(ours, theirs):
         assert_same_structure(x, y, check_types)
+
+
+MAP_TO_NONE = type("MapToNone", (), {"__repr__": lambda self: "MAP_TO_NONE"})()     # `traverse` puts None there
+
+
+def traverse(func, structure, top_down=True):
+    """Visit every part of `structure`, itself included, depth first, and return what stands there afterwards.
+
+    Args:
+        func: is given each part. None leaves it; MAP_TO_NONE puts None in its place; anything else takes its place.
+        top_down: parts before what is in them (which is visited only where `func` returned None), or after.
+
+    Example:
+        >>> traverse(lambda x: sum(x) if isinstance(x, tuple) else None, [(1, 2), 3])
+        [3, 3]
+    """
+    if not callable(func):
+        raise TypeError(f"traverse(func, structure) expected a function first. Received: func={func!r}")
+    if top_down:
+        found = func(structure)
+        if found is not None:
+            return None if found is MAP_TO_NONE else found
+    if is_nested(structure):
+        structure = _rebuild(structure, [traverse(func, child, top_down) for child in _children(structure)])
+    if top_down:
+        return structure
+    found = func(structure)
+    return structure if found is None else None if found is MAP_TO_NONE else found
+
+
+def assert_same_paths(a, b):
+    """Raise ValueError unless both have leaves at the same keys and positions; kinds of containers may differ."""
+    ours, theirs = (_positions(each, ()) for each in (a, b))
+    if ours != theirs:
+        raise ValueError("The two structures don't have the same paths: "
+                         f"only the first has {sorted(map(repr, ours - theirs))}, "
+                         f"only the second has {sorted(map(repr, theirs - ours))}.")
+
+
+def _positions(structure, prefix):
+    """The set of the paths of leaves; a named tuple counts by position."""
+    if not is_nested(structure):
+        return {prefix}
+    keys = sorted_keys(structure) if isinstance(structure, abc.Mapping) else range(len(_children(structure)))
+    return {path for key, child in zip(keys, _children(structure)) for path in _positions(child, (*prefix, key))}
 
 
 def _outline(structure):

@@ -29,8 +29,11 @@ _VIEWS = {
     "experimental": "optimizers.schedules",
     "mixed_precision.experimental": "mixed_precision",
     "models.sequential": "models",
+    "legacy": "saving",
+    "legacy.saving": "saving",
     "objectives": "losses",
     "saving.legacy": "saving",
+    "utils.legacy": "utils",
 }
 # names that are others today
 _RENAMED = {

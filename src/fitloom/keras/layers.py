@@ -94,6 +94,7 @@ from fitloom.layers import (
     LayerNormalization as LayerNormalization,
     LeakyReLU as LeakyReLU,
     Masking as Masking,
+    MaxNumBoundingBoxes as MaxNumBoundingBoxes,
     MaxPool1D as MaxPool1D,
     MaxPool2D as MaxPool2D,
     MaxPool3D as MaxPool3D,

@@ -149,6 +149,7 @@ from fitloom.layers.preprocessing_geometric import (
 )
 from fitloom.layers.preprocessing_image import (
     CenterCrop as CenterCrop,
+    MaxNumBoundingBoxes as MaxNumBoundingBoxes,
     Pipeline as Pipeline,
     RandomCrop as RandomCrop,
     RandomFlip as RandomFlip,

@@ -9,6 +9,7 @@ import math
 from fitloom import ops
 from fitloom.base.errors import unknown_name
 from fitloom.layers.preprocessing_image import RandomImages, value_bounds
+from fitloom.ops import bounding_boxes as boxed
 from fitloom.ops import image_style
 from fitloom.ops import layer_kernels as kernels
 
@@ -36,12 +37,19 @@ class _Moved(RandomImages):
         images = self._float(images)
         if transformation is None:
             return images
-        height, width = self._size(images)
-        zeros = ops.zeros_like(transformation[0])
-        rows = [zeros + row for row in self._matrix(transformation, float(height), float(width))]
+        rows = self._rows(transformation, *self._size(images))
         return image_style.affine_transform(
             images, ops.cast(ops.stack(rows, axis=-1), images.dtype), interpolation=self.interpolation,
             fill_mode=self.fill_mode, fill_value=self.fill_value, data_format=self.data_format)
+
+    def _rows(self, drawn, height, width):
+        zeros = ops.zeros_like(drawn[0])
+        return [zeros + row for row in self._matrix(drawn, float(height), float(width))]
+
+    def _moved_boxes(self, boxes, transformation, size):
+        if transformation is None:
+            return boxes, size
+        return boxed.transformed(boxes, ops.stack(self._rows(transformation, *size), axis=-1)), size
 
 
 class RandomRotation(_Moved):
@@ -159,18 +167,30 @@ class RandomPerspective(RandomImages):
         images = self._float(images)
         if transformation is None:
             return images
-        height, width = self._size(images)
+        moved = image_style.perspective_transform(
+            images, *self._corners(transformation, *self._size(images)),
+            interpolation=self.interpolation, fill_value=self.fill_value, data_format=self.data_format)
+        return ops.where(self._each(self._applies(transformation)), ops.cast(moved, images.dtype), images)
+
+    def _corners(self, drawn, height, width):
+        """Return four points of each image, and the corners that they become."""
         corners = ops.constant([[0.0, 0.0], [width - 1.0, 0.0], [0.0, height - 1.0], [width - 1.0, height - 1.0]])
-        batch = transformation.shape[1]
-        inward = ops.reshape(ops.transpose(transformation[:8]), (batch, 4, 2))
+        batch = drawn.shape[1]
+        inward = ops.reshape(ops.transpose(drawn[:8]), (batch, 4, 2))
         reach = [[(width - 1) / 4.0 * self.scale, (height - 1) / 4.0 * self.scale]]
         directions = ops.constant([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
         start = ops.expand_dims(corners, 0) + inward * directions * ops.constant(reach)
-        moved = image_style.perspective_transform(
-            images, start, ops.broadcast_to(ops.expand_dims(corners, 0), (batch, 4, 2)),
-            interpolation=self.interpolation, fill_value=self.fill_value, data_format=self.data_format)
-        chance = self._between(transformation[8], self.factor)
-        return ops.where(self._each(transformation[9] < chance), ops.cast(moved, images.dtype), images)
+        return start, ops.broadcast_to(ops.expand_dims(corners, 0), (batch, 4, 2))
+
+    def _applies(self, drawn):
+        return drawn[9] < self._between(drawn[8], self.factor)
+
+    def _moved_boxes(self, boxes, transformation, size):
+        if transformation is None:
+            return boxes, size
+        rows = image_style.perspective_rows(*self._corners(transformation, *size))
+        moved = boxed.transformed(boxes, rows)
+        return ops.where(ops.reshape(self._applies(transformation), (-1, 1, 1)), moved, boxes), size
 
 
 class RandomElasticTransform(RandomImages):

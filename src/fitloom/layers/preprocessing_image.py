@@ -2,14 +2,16 @@
 """The base of image preprocessing; Resizing, CenterCrop, RandomCrop, RandomFlip, Pipeline.
 
 Images are `(batch, height, width, channels)` or one image, or channels first. Random layers act by default, and rest
-with `training=False`. A dict with 'images' may also hold 'labels' and 'segmentation_masks'.
+with `training=False`. A dict with 'images' may also hold 'labels', 'segmentation_masks' and 'bounding_boxes' (a dict
+of 'boxes' and 'labels'), which move as the pixels do.
 """
 import numpy as np
 
-from fitloom import ops
+from fitloom import engine, ops
 from fitloom.base import config, dtypes, serialization
 from fitloom.layers.builtin_layer import BuiltinLayer
 from fitloom.layers.layer import Layer
+from fitloom.ops import bounding_boxes as boxed
 from fitloom.ops import image_style
 from fitloom.ops import layer_kernels as kernels
 from fitloom.ops.seed_generator import SeedGenerator
@@ -20,11 +22,19 @@ class ImagePreprocessing(BuiltinLayer):
 
     geometric = False   # whether segmentation masks change with the images
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format=None, bounding_box_format=None, **kwargs):
         super().__init__(**kwargs)
         self.data_format = config.standardize_data_format(data_format)
+        self.bounding_box_format = bounding_box_format
         first = self.data_format == "channels_first"
         self.height_axis, self.width_axis, self.channels_axis = (-2, -1, -3) if first else (-3, -2, -1)
+
+    def get_config(self):
+        """Return the constructor's arguments as plain data."""
+        config = super().get_config()
+        if self.bounding_box_format is not None:
+            config["bounding_box_format"] = self.bounding_box_format
+        return config
 
     def get_random_transformation(self, data, training=True, seed=None):
         """Return the random numbers of one call; here nothing is drawn."""
@@ -54,8 +64,6 @@ class ImagePreprocessing(BuiltinLayer):
         """Return the changed image(s), or the dict with its parts changed."""
         if not isinstance(data, dict):
             return self._batched(data, None, training)
-        if "bounding_boxes" in data:
-            raise NotImplementedError(f"{type(self).__name__} does not change 'bounding_boxes'; take them out.")
         images = data["images"]
         transformation = self.get_random_transformation(images, training)
         changed = dict(data, images=self._batched(images, transformation, training, drawn=True))
@@ -64,7 +72,35 @@ class ImagePreprocessing(BuiltinLayer):
         if "segmentation_masks" in data:
             changed["segmentation_masks"] = self.transform_segmentation_masks(
                 data["segmentation_masks"], transformation, training)
+        if "bounding_boxes" in data:
+            changed["bounding_boxes"] = self.transform_bounding_boxes(data["bounding_boxes"], transformation, training,
+                                                                      self._size(images))
         return changed
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True, size=None):
+        """Return the boxes moved as the pixels, cut at the edges; what has nothing left gets the label -1.
+
+        Args:
+            bounding_boxes: dict of 'boxes' (batch, n, 4), 'labels' (batch, n) or (batch, n, classes); or one image's.
+            size: (height, width) of the images before the change.
+        """
+        if not self.geometric:
+            return bounding_boxes
+        if self.bounding_box_format is None:
+            raise ValueError(f"{type(self).__name__} '{self.name}' received 'bounding_boxes', but does not know their "
+                             "format. Make it with bounding_box_format='xyxy' (or 'rel_xyxy', 'xywh', ...).")
+        boxes = engine.convert_to_tensor(bounding_boxes["boxes"])
+        single = len(boxes.shape) == 2
+        plain = boxed.convert_format(boxes, self.bounding_box_format, "xyxy", *size)
+        plain = ops.expand_dims(plain, 0) if single else plain
+        moved, size = self._moved_boxes(plain, transformation, size)
+        moved = ops.squeeze(moved, 0) if single else moved
+        kept = boxed.clip_to_image_size(dict(bounding_boxes, boxes=moved), *size)
+        return boxed.convert_format(kept, "xyxy", self.bounding_box_format, *size)
+
+    def _moved_boxes(self, boxes, transformation, size):
+        """Return 'xyxy' boxes (batch, n, 4) as they lie in the new images, and the size of those."""
+        raise NotImplementedError(f"{type(self).__name__} does not change 'bounding_boxes'; take them out.")
 
     def _batched(self, images, transformation, training, drawn=False):
         single = len(images.shape) == 3
@@ -170,6 +206,34 @@ class Resizing(ImagePreprocessing):
         """Return the outputs as KerasTensors."""
         return self._abstract(self.call, args, kwargs)
 
+    def _moved_boxes(self, boxes, transformation, size):
+        height, width = size
+        if self.crop_to_aspect_ratio:
+            return filled(boxes, size, (self.height, self.width)), (self.height, self.width)
+        if not self.pad_to_aspect_ratio:
+            return boxes * ops.constant([self.width / width, self.height / height] * 2), (self.height, self.width)
+        high = max(height, int(width * self.height / self.width))
+        wide = max(width, int(height * self.width / self.height))
+        top, left = (high - height) // 2, (wide - width) // 2
+        return ((boxes + ops.constant([float(left), float(top)] * 2))
+                * ops.constant([self.width / wide, self.height / high] * 2)), (self.height, self.width)
+
+
+def filled(boxes, size, target):
+    """Return where boxes lie after the middle part of the target's aspect ratio became the target."""
+    (height, width), (to_height, to_width) = size, target
+    high = max(min(height, int(width * to_height / to_width)), 1)
+    wide = max(min(width, int(height * to_width / to_height)), 1)
+    top, left = (height - high) // 2, (width - wide) // 2
+    return shifted(boxes, top, left, high, wide) * ops.constant([to_width / wide, to_height / high] * 2)
+
+
+def shifted(boxes, top, left, height, width):
+    """Return boxes as seen in the part (height, width) of an image that begins at (top, left)."""
+    top, left = (ops.cast(value, "float32") for value in (top, left))
+    edge = ops.constant([width, height, width, height], dtype="float32")
+    return ops.minimum(ops.maximum(boxes - ops.stack([left, top, left, top]), 0.0), edge)
+
 
 def crop(images, top, left, height, width, data_format):
     """Return the part of images that begins at (top, left)."""
@@ -198,6 +262,12 @@ class CenterCrop(ImagePreprocessing):
                                       data_format=self.data_format)
         return crop(images, (h - self.height) // 2, (w - self.width) // 2, self.height, self.width, self.data_format)
 
+    def _moved_boxes(self, boxes, transformation, size):
+        target = self.height, self.width
+        if size[0] < self.height or size[1] < self.width:
+            return filled(boxes, size, target), target
+        return shifted(boxes, (size[0] - self.height) // 2, (size[1] - self.width) // 2, *target), target
+
 
 class RandomCrop(RandomImages):
     """Cut out a random part of each batch in training; at rest (or too small) resize, keeping the aspect ratio."""
@@ -216,12 +286,20 @@ class RandomCrop(RandomImages):
             return image_style.resize(images, (self.height, self.width), crop_to_aspect_ratio=True,
                                       data_format=self.data_format)
         first = 2 if self.data_format == "channels_first" else 1
-        for axis, row, spare, size in ((first, 0, h - self.height, self.height), (first + 1, 1, w - self.width,
-                                                                                self.width)):
-            start = ops.cast(transformation[row, 0] * float(spare + 1), "int32")
-            start = ops.minimum(start, spare)
+        for axis, start, size in zip((first, first + 1), self._start(transformation, h, w), (self.height, self.width)):
             images = ops.gather(images, start + np.arange(size, dtype=np.int32), axis=axis)
         return images
+
+    def _start(self, drawn, height, width):
+        """Return the first row and the first column of the part."""
+        spare = height - self.height, width - self.width
+        return [ops.minimum(ops.cast(drawn[i, 0] * float(spare[i] + 1), "int32"), spare[i]) for i in range(2)]
+
+    def _moved_boxes(self, boxes, transformation, size):
+        target = self.height, self.width
+        if transformation is None or size[0] < self.height or size[1] < self.width:
+            return filled(boxes, size, target), target
+        return shifted(boxes, *self._start(transformation, *size), *target), target
 
 
 class RandomFlip(RandomImages):
@@ -246,6 +324,44 @@ class RandomFlip(RandomImages):
                 flipped = ops.reverse(images, [axis % 4])
                 images = ops.where(self._each(transformation[row] < 0.5), flipped, images)
         return images
+
+    def _moved_boxes(self, boxes, transformation, size):
+        if transformation is None:
+            return boxes, size
+        height, width = size
+        return boxed.flipped(boxes, transformation, height=height, width=width, mode=self.mode), size
+
+
+class MaxNumBoundingBoxes(ImagePreprocessing):
+    """Bring the boxes of every image to one number: cut the further ones off, fill up with `fill_value`.
+
+    Args:
+        max_number: of boxes, also of their labels.
+        fill_value: what the boxes that are put behind, and their labels, hold.
+    """
+
+    def __init__(self, max_number, fill_value=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.max_number, self.fill_value = int(max_number), int(fill_value)
+
+    def transform_images(self, images, transformation=None, training=True):
+        """Return the images, unchanged."""
+        return images
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True, size=None):
+        """Return the dict with 'boxes' (..., max_number, 4) and 'labels' (..., max_number)."""
+        boxes = engine.convert_to_tensor(bounding_boxes["boxes"])
+        axis = len(boxes.shape) - 2
+        found = dict(bounding_boxes, boxes=self._fit(boxes, axis))
+        if "labels" in bounding_boxes:
+            found["labels"] = self._fit(engine.convert_to_tensor(bounding_boxes["labels"]), axis)
+        return found
+
+    def _fit(self, values, axis):
+        kept = values[(*(slice(None),) * axis, slice(self.max_number))]
+        missing = self.max_number - kept.shape[axis]
+        widths = [[0, missing if i == axis else 0] for i in range(len(kept.shape))]
+        return ops.pad(kept, widths, constant_values=self.fill_value)
 
 
 class Pipeline(Layer):

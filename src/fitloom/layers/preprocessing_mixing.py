@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image layers that mix images, or choose among other layers: MixUp, CutMix, RandAugment, AugMix."""
-from fitloom import ops
+from fitloom import engine, ops
 from fitloom.layers import preprocessing_color as color
 from fitloom.layers import preprocessing_geometric as geometric
 from fitloom.layers.preprocessing_image import RandomImages, value_bounds
 from fitloom.ops import layer_kernels as kernels
+
+
+def refused_boxes(self, bounding_boxes, transformation, training=True, size=None):
+    """Refuse while something is drawn: parts of an image come from elsewhere."""
+    if transformation is None:
+        return bounding_boxes
+    raise NotImplementedError(f"{type(self).__name__} does not change 'bounding_boxes'; take them out, or use the "
+                              "geometric layers themselves.")
 
 
 class _Mixing(RandomImages):
@@ -63,6 +71,14 @@ class MixUp(_Mixing):
         return labels if transformation is None else self._mix_labels(labels, *transformation)
 
 
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True, size=None):
+        """Return the boxes of both images of each pair, (batch, 2 n, 4), and their labels."""
+        if transformation is None:
+            return bounding_boxes
+        return {name: ops.concat([values, ops.gather(values, transformation[0])], axis=1)
+                for name, values in ((name, engine.convert_to_tensor(v)) for name, v in bounding_boxes.items())}
+
+
 class CutMix(_Mixing):
     """Put a rectangle of another image into each image; one-hot labels mix by area (Yun et al., 2019).
 
@@ -95,6 +111,8 @@ class CutMix(_Mixing):
         order, inside = transformation
         return ops.where(inside, ops.gather(images, order), images)
 
+    transform_bounding_boxes = refused_boxes
+
     def transform_labels(self, labels, transformation, training=True):
         """Return the mixed labels."""
         if transformation is None:
@@ -106,6 +124,8 @@ class CutMix(_Mixing):
 
 class _Choosing(RandomImages):
     """Base of layers that apply others chosen at random."""
+
+    transform_bounding_boxes = refused_boxes
 
     def _make_layers(self, factor, value_range, interpolation, names=None):
         most = max(factor)

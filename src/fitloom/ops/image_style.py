@@ -363,6 +363,11 @@ def perspective_transform(images, start_points, end_points, interpolation="bilin
     return _transformed(images, coefficients, interpolation, "constant", fill_value, data_format)
 
 
+def perspective_rows(start_points, end_points):
+    """Return (N, 8): where each pixel of `perspective_transform`'s result is taken from."""
+    return _perspective(as_float(start_points), as_float(end_points))
+
+
 @op(name="gaussian_blur")
 def _blur(x, *, sizes, sigmas, first):
     axes = (x.ndim - 2, x.ndim - 1) if first else (x.ndim - 3, x.ndim - 2)

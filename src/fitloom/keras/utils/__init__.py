@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.utils`: names only."""
 from fitloom.keras import keras2 as _keras2
+from fitloom.keras.utils import bounding_boxes as bounding_boxes
 from fitloom.autodiff import recompute_grad as remat
 from fitloom.base.config import (
     disable_interactive_logging as disable_interactive_logging,
