@@ -207,7 +207,7 @@ def traverse(func, structure, top_down=True):
         if found is not None:
             return None if found is MAP_TO_NONE else found
     if is_nested(structure):
-        structure = _rebuild(structure, [traverse(func, child, top_down) for child in _children(structure)])
+        structure = rebuild(structure, [traverse(func, child, top_down) for child in _children(structure)])
     if top_down:
         return structure
     found = func(structure)
