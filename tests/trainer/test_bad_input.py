@@ -194,6 +194,10 @@ def test_indices_that_an_embedding_has_no_row_for():
     two.fit({"a": np.array([[1], [2]]), "b": np.full((2, 4), 99.0)}, np.ones(2), verbose=0)
     with pytest.raises(ValueError, match="input_dim=3"):
         two.fit([np.array([[1], [3]]), np.ones((2, 4))], np.ones(2), verbose=0)
+    with pytest.raises(ValueError, match="index 5 .*input_dim=5"):
+        model.predict(np.array([[1, 2, 5]]), verbose=0)
+    with pytest.raises(ValueError, match="index 7 .*input_dim=5"):       # a later batch of a stream
+        model.fit(((np.full((1, 3), i), np.ones(1)) for i in (1, 7)), verbose=0)
 
 
 def test_what_beginners_write():
@@ -215,3 +219,51 @@ def test_what_beginners_write():
         tf.keras.layers.Dense(1, activation="softmax")
     with pytest.raises(ValueError, match="np.unique"):
         tf.keras.utils.to_categorical(["a", "b"])
+
+
+class _Forgetful(tf.keras.Model):
+    """Computes, and returns nothing; its train_step returns what it likes."""
+
+    def __init__(self, logs=None):
+        super().__init__()
+        self.dense, self.logs = tf.keras.layers.Dense(1), logs
+
+    def call(self, inputs):
+        self.dense(inputs)
+
+
+class _OwnStep(_Forgetful):
+    def train_step(self, data):
+        return self.logs(self.dense(data[0]))
+
+
+def test_what_returns_nothing_or_the_wrong_thing_is_named():
+    x = np.ones((2, 3), "float32")
+    forgetful = _Forgetful()
+    forgetful.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="Output 0 of the model is None.*call\\(\\) return its outputs"):
+        forgetful.fit(x, x, verbose=0)
+    model = _first(tf.keras.Input((3,)), tf.keras.layers.Dense(3))
+    model.compile("sgd", lambda y_true, y_pred: None)
+    with pytest.raises(ValueError, match="The loss 'lambda' returned None"):
+        model.fit(x, x, verbose=0)
+    own = _OwnStep(lambda outputs: outputs)
+    own.compile("sgd")
+    with pytest.raises(TypeError, match="train_step of model '.*' must return a dict of logs"):
+        own.fit(x, x, verbose=0)
+    silent = _OwnStep(lambda outputs: None)
+    silent.compile("sgd")
+    assert silent.fit(x, x, verbose=0).history == {}
+
+
+def test_arguments_of_layers_and_optimizers_that_fit_nothing():
+    x = tf.ones((2, 3, 4))
+    with pytest.raises(TypeError, match=r"MultiHeadAttention.call\(\) misses value"):
+        tf.keras.layers.MultiHeadAttention(2, 4)(x)
+    for layer in (tf.keras.layers.BatchNormalization, tf.keras.layers.LayerNormalization):
+        with pytest.raises(ValueError, match="has axis=5, but its inputs have 3 axes"):
+            layer(axis=5)(x)
+    with pytest.raises(TypeError, match="learning_rate must be a number.*'fast'"):
+        tf.keras.optimizers.Adam("fast")
+    with pytest.raises(TypeError, match="decay_steps must be a number"):
+        tf.keras.optimizers.schedules.ExponentialDecay(0.1, "a", 0.9)

@@ -36,6 +36,14 @@ class CallSignature:
         bound.apply_defaults()
         return dict(bound.arguments)
 
+    def check_complete(self, arguments, from_context):
+        """Raise if an argument without a default is neither bound nor one that the context gives (or a mask)."""
+        missing = [name for name, p in self.signature.parameters.items()
+                   if p.kind in _NAMED and p.default is p.empty and name not in arguments
+                   and name not in from_context and not name.endswith("mask")]
+        if missing:
+            raise TypeError(f"{self.owner}() misses {', '.join(missing)}; it takes {', '.join(self.names)}.")
+
 
 @functools.lru_cache(maxsize=4096)
 def _of_function(function):

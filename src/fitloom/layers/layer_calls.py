@@ -72,6 +72,7 @@ class LayerCalls(LayerState):
     def _first_call(self, signature, args, kwargs, explicit_training, first):
         """A call that also makes the weights."""
         arguments = signature.bind(args, kwargs)
+        signature.check_complete(arguments, self._call_context_args)
         later = self._maybe_build(arguments)
         if self.input_spec is not None:
             self._check_input(self.input_spec, args, kwargs, first)

@@ -28,6 +28,15 @@ class _Normalization(BuiltinLayer):
         return input_shape
 
 
+def _sizes(layer, input_shape, axes):
+    """Return the sizes of the inputs' axes `axes`, a tuple; raise for an axis that they do not have."""
+    for axis in axes:
+        if not -len(input_shape) <= axis < len(input_shape):
+            raise ValueError(f"{type(layer).__name__} '{layer.name}' has axis={axis}, but its inputs have "
+                             f"{len(input_shape)} axes: {tuple(input_shape)}.")
+    return tuple(input_shape[axis] for axis in axes)
+
+
 class BatchNormalization(_Normalization):
     """Normalize each channel with the statistics of the batch in training, with moving averages else.
 
@@ -71,7 +80,7 @@ class BatchNormalization(_Normalization):
 
     def build(self, input_shape):
         """Make gamma, beta and the moving statistics."""
-        size = input_shape[self.axis]
+        size = _sizes(self, input_shape, [self.axis])[0]
         if size is None:
             raise ValueError(f"Axis {self.axis} of the inputs of BatchNormalization '{self.name}' must have a known "
                              f"size, but received input shape {tuple(input_shape)}.")
@@ -134,7 +143,7 @@ class LayerNormalization(_Normalization):
 
     def build(self, input_shape):
         """Make gamma and beta."""
-        self._add_affine(tuple(input_shape[a] for a in self.axis))
+        self._add_affine(_sizes(self, input_shape, self.axis))
 
     def _add_affine(self, shape):
         if self.rms_scaling:
@@ -177,7 +186,7 @@ class RMSNormalization(BuiltinLayer):
 
     def build(self, input_shape):
         """Make the scale."""
-        self.scale = self.add_weight(name="scale", shape=tuple(input_shape[a] for a in self.axis), initializer="ones",
+        self.scale = self.add_weight(name="scale", shape=_sizes(self, input_shape, self.axis), initializer="ones",
                                      autocast=False)
 
     def call(self, x):

@@ -14,7 +14,7 @@ class _Pooling(BuiltinLayer):
     ndim = 1
     pool = None
 
-    def __init__(self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs):
+    def __init__(self, pool_size=2, strides=None, padding="valid", data_format=None, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         self.pool_size = self._sizes(pool_size, self.ndim, "pool_size")
         self.strides = self.pool_size if strides is None else self._sizes(strides, self.ndim, "strides")
@@ -48,9 +48,6 @@ class _Pooling(BuiltinLayer):
 
 class _MaxPooling(_Pooling):
     pool = "max_pool"
-
-    def __init__(self, pool_size=2, strides=None, padding="valid", data_format=None, name=None, **kwargs):
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 class MaxPooling1D(_MaxPooling):

@@ -68,6 +68,8 @@ class Loss:
         y_pred = nest.map_structure(self._to_dtype, _leaves(y_pred))
         y_true = nest.map_structure(self._convert_true, _leaves(y_true))
         values = self.call(y_true, y_pred)
+        if values is None:
+            raise ValueError(f"The loss '{self.name}' returned None. It must return the value of each row.")
         for more in (carried, self.valid(y_true, y_pred, values), engine.get_mask(values)):
             mask = both(mask, more)
         return values, mask

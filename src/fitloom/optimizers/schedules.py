@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning-rate schedules: the learning rate as a function of the optimizer's step."""
 import math
+import numbers
 
 from fitloom import engine, ops
 from fitloom.base import config, identifiers, registry, serialization
@@ -55,6 +56,8 @@ class BuiltinSchedule(LearningRateSchedule):
 
 
 def _positive(name, value):
+    if not isinstance(value, numbers.Real) and not hasattr(value, "shape"):
+        raise TypeError(f"{name} must be a number, but is {value!r}.")
     if value <= 0:
         raise ValueError(f"{name} must be positive, but is {value}.")
 

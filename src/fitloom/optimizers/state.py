@@ -155,6 +155,9 @@ class State:
             self._learning_rate = learning_rate
             self._variables.append(learning_rate)
         else:
+            if isinstance(learning_rate, (str, bytes)) or learning_rate is None:
+                raise TypeError("learning_rate must be a number, a LearningRateSchedule or a callable, but is "
+                                f"{learning_rate!r}.")
             self._learning_rate = self._new_variable(float(learning_rate), config.floatx(), "learning_rate")
         self.__dict__["_version"] = self.__dict__.get("_version", 0) + 1
 

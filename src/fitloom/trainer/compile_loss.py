@@ -146,6 +146,9 @@ class CompileLoss:
                 label = f" '{outputs.names[k]}'" if outputs.names[k] else ""
                 raise ValueError(f"Output {k}{label} has the loss '{loss.name}' but no target. Give y for it, or "
                                  "loss=None for this output.")
+            if predictions[k] is None:
+                raise ValueError(f"Output {k} of the model is None, but has the loss '{loss.name}'. Does the model's "
+                                 "call() return its outputs?")
             value, weight = self._one(loss, targets[k], predictions[k], weights[k], row_mask)
             if self.metrics:
                 next(trackers).update_state(value, sample_weight=weight)

@@ -26,6 +26,8 @@ def prepare(model, source, mode):
         (compiled.compile_loss is None or compiled.compile_loss.built)
         and (compiled.compile_metrics is None or compiled.compile_metrics.built))
     if model.built and matched and mode == "predict":
+        if source.in_memory:
+            validation.check_indices(model, source.x)
         return
     x, y, sample_weight = unpack_x_y_sample_weight(source.first_batch())
     y_pred = None

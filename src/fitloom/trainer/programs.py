@@ -14,7 +14,7 @@ from fitloom.base.errors import NoValueError, OperatorNotAllowedInGraphError, Va
 from fitloom.distribute.strategy import WholeBatch, adopt, in_cluster, strategy_of
 from fitloom.monitor import summaries
 from fitloom.ops.kernels import fusion
-from fitloom.trainer import compiling, steps
+from fitloom.trainer import compiling, steps, validation
 from fitloom.trainer.compiling import compiled_of
 from fitloom.trainer.waiting import Waiting
 
@@ -78,11 +78,20 @@ class Program:
                 compiled_of(self.model).as_compiled(self.model) if self._frozen else contextlib.nullcontext():
             try:
                 if self.guard is not None:
-                    return self.guard.step(lambda: getattr(self.model, _STEPS[self.mode])(data), self._variables)
-                return getattr(self.model, _STEPS[self.mode])(data)
+                    return self.guard.step(lambda: self._logs_or_predictions(data), self._variables)
+                return self._logs_or_predictions(data)
             finally:
                 if self._program is not None:
                     self.model._clear_losses()   # what add_loss() collected belongs to the program being traced
+
+    def _logs_or_predictions(self, data):
+        result = getattr(self.model, _STEPS[self.mode])(data)
+        if self.mode == "predict" or isinstance(result, dict):
+            return result
+        if result is not None:
+            raise TypeError(f"{_STEPS[self.mode]} of model '{self.model.name}' must return a dict of logs, for example "
+                            f"{{'loss': loss}}, but it returned {result!r:.80}.")
+        return {}
 
     def __call__(self, data, mask=None):
         """Run one batch; return the logs or predictions, still on the device."""
@@ -215,6 +224,8 @@ class Program:
 
     def _sized(self, batch, source):
         rows = rows_in(batch) or 0
+        if not source.in_memory:
+            validation.check_indices(self.model, steps.unpack_x_y_sample_weight(batch)[0])
         if source.full_batch is None:
             source.full_batch = rows
         if self.mode == "predict" and source.steps == 1 and rows:

@@ -119,27 +119,37 @@ def check_kind(label, array):
 
 
 def check_indices(model, x):
-    """Raise for indices in memory that an Embedding right behind an Input has no row for."""
+    """Raise for indices on the host that an Embedding right behind an Input has no row for."""
     graph = getattr(model, "_graph", None)
     if graph is None:
         return
-    names = [inputs._keras_history.operation.name for inputs in graph.inputs]
-    arrays = dict(x) if isinstance(x, dict) else dict(zip(names, nest.flatten(x)))
-    for layer in graph.operations:
-        if type(layer).__name__ not in ("Embedding", "ReversibleEmbedding"):
+    tables = graph.__dict__.get("_tables")
+    if tables is None:
+        tables = graph.__dict__["_tables"] = _tables(graph)
+    if not tables:
+        return
+    named = isinstance(x, dict)
+    arrays = None if named else nest.flatten(x)
+    for position, name, layer in tables:
+        array = x.get(name) if named else arrays[position] if position < len(arrays) else None
+        if not isinstance(array, np.ndarray) or not array.size or array.dtype.kind not in "iuf":
             continue
-        for node in layer._inbound_nodes:
-            start = node.input_tensors[0]._keras_history.operation if node.input_tensors else None
-            array = arrays.get(getattr(start, "name", None)) if type(start).__name__ == "InputLayer" else None
-            if not isinstance(array, np.ndarray) or not array.size or array.dtype.kind not in "iuf":
-                continue
-            low, high = array.min(), array.max()
-            if low <= -1 or high >= layer.input_dim:
-                bad = low if low <= -1 else high
-                raise ValueError(
-                    f"x contains the index {bad} (row {int(np.argwhere(array == bad)[0][0])}), but Embedding "
-                    f"'{layer.name}' has input_dim={layer.input_dim}, so indices must be 0..{layer.input_dim - 1}. "
-                    + ("Indices begin at 0." if low <= -1 else f"Make input_dim {int(high) + 1} or more."))
+        low, high = array.min(), array.max()
+        if low <= -1 or high >= layer.input_dim:
+            bad = low if low <= -1 else high
+            raise ValueError(
+                f"x contains the index {bad} (row {int(np.argwhere(array == bad)[0][0])}), but Embedding "
+                f"'{layer.name}' has input_dim={layer.input_dim}, so indices must be 0..{layer.input_dim - 1}. "
+                + ("Indices begin at 0." if low <= -1 else f"Make input_dim {int(high) + 1} or more."))
+
+
+def _tables(graph):
+    """Return (position of the input, its name, the layer) for each Embedding right behind an Input."""
+    names = [inputs._keras_history.operation.name for inputs in graph.inputs]
+    starts = [(getattr(node.input_tensors[0]._keras_history.operation, "name", None), layer)
+              for layer in graph.operations if type(layer).__name__ in ("Embedding", "ReversibleEmbedding")
+              for node in layer._inbound_nodes if node.input_tensors]
+    return [(names.index(name), name, layer) for name, layer in starts if name in names]
 
 
 def check_finite(label, array):

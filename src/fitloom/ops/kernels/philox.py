@@ -11,6 +11,7 @@ Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011).
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,10 +200,11 @@ def _first_that_fit(xp, found, size, wide):
 
 def on_host(draw, start, shape, dtype):
     """Return the NumPy array that `draw` (uniform, normal or truncated_normal) gives from a Start of Python ints."""
-    dtype, count, parts = np.dtype(dtype), int(np.prod(shape, dtype=np.int64)), []
+    dtype, count = np.dtype(dtype), math.prod(shape)
+    numbers = np.empty(count, dtype)          # raises at once where there is no memory for so many
     for begin in range(0, count, _CHUNK):
         moved = begin * RESERVED // 4 if draw is truncated_normal else begin // (2 if dtype.itemsize == 8 else 4)
         low = int(start[1]) + moved
         place = Start(*[np.asarray(int(x) % 2**64, np.uint64) for x in (start[0], low, int(start[2]) + (low >> 64))])
-        parts.append(draw(np, place, min(_CHUNK, count - begin), dtype))
-    return (np.concatenate(parts) if parts else np.empty(0, dtype)).reshape(shape)
+        numbers[begin:begin + _CHUNK] = draw(np, place, min(_CHUNK, count - begin), dtype)
+    return numbers.reshape(shape)
