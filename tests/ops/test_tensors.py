@@ -227,3 +227,30 @@ def test_a_stateless_seed_is_one_number_or_two():
 def test_a_random_hue_turns_half_a_turn_at_most():
     with pytest.raises(ValueError, match="at most 0.5"):
         tf.image.random_hue(tf.ones((2, 2, 3)), 0.7)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: tf.tile([[1, 2]], [2]), lambda: tf.pad([[1, 2]], [[0, 0], [2, 2]], "REFLECT"), lambda: tf.pad([1], [[-1, 0]]),
+    lambda: tf.gather_nd([[1, 2]], [[1, 0]]), lambda: tf.scatter_nd([[5]], [1], [4]),
+    lambda: tf.tensor_scatter_nd_update([1, 2], [[2]], [3]),
+])
+def test_sizes_and_places_that_do_not_fit_are_refused(call):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        call()
+
+
+@pytest.mark.parametrize("value", [[1, "a"], [["a", 2.5]], 2 ** 70])
+def test_values_without_one_dtype_are_refused(value):
+    with pytest.raises(ValueError):
+        tf.constant(value)
+
+
+def test_tensors_of_shapes_that_do_not_broadcast_are_not_equal():
+    assert not (tf.constant([1, 2]) == tf.constant([1, 2, 3])) and tf.constant([1, 2]) != tf.constant([1, 2, 3])
+
+
+def test_a_matrix_is_transposed_or_adjoint():
+    with pytest.raises(ValueError, match="both are True"):
+        tf.matmul([[1.0]], [[1.0]], transpose_a=True, adjoint_a=True)
+    clipped = tf.clip_by_norm(tf.IndexedSlices(tf.constant([[3.0, 4.0]]), tf.constant([0])), 1.0)
+    np.testing.assert_allclose(clipped.values.numpy(), [[0.6, 0.8]], rtol=1e-6)

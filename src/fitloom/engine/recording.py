@@ -388,6 +388,8 @@ def _bytes_array(value):
 def _object_array(array, dtype, original=None):
     array = np.asarray(array)
     if array.dtype.kind in "SU":
+        if not isinstance(original, (str, bytes, np.ndarray, np.generic)):
+            _refuse_mixed(original)
         return _to_bytes(array.astype(object))
     flat = array.ravel()
     if all(isinstance(v, (str, bytes)) for v in flat):
@@ -405,9 +407,21 @@ def _object_array(array, dtype, original=None):
         except (TypeError, ValueError):
             pass
     elif all(isinstance(v, (int, float, bool, np.number, np.bool_)) for v in flat):
-        return np.array(array.tolist())
+        numbers = np.array(array.tolist())
+        if numbers.dtype.kind == "O":
+            raise ValueError(f"A whole number is too large for a tensor: {max(flat, key=abs)}.")
+        return numbers
     raise ValueError(f"Cannot convert data of Python objects ({', '.join(kinds)}) to a tensor. "
                      "Convert it to numbers first, for example array.astype('float32').")
+
+
+def _refuse_mixed(value):
+    """Raise for numbers beside text, which NumPy would turn into text."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_mixed(item)
+    elif isinstance(value, (bool, int, float, complex)):
+        raise ValueError(f"Cannot convert a list of strings and numbers to a tensor: it holds {value!r}.")
 
 
 def _to_bytes(array):

@@ -220,6 +220,17 @@ def _check_positions(name, indices, length):
                                        f"{low if low < 0 else high}.")
 
 
+def _check_coordinates(name, indices, shape):
+    """Raise for coordinates (along the last axis) that are known on the host and outside of `shape`."""
+    known = getattr(indices, "_value", None)
+    if known.__class__ is np.ndarray and known.size and known.dtype.kind in "iu":
+        for axis, (low, high) in enumerate(zip(known.min(tuple(builtins.range(known.ndim - 1))).ravel().tolist(),
+                                               known.max(tuple(builtins.range(known.ndim - 1))).ravel().tolist())):
+            if axis < len(shape) and shape[axis] is not None and (low < 0 or high >= shape[axis]):
+                raise InvalidArgumentError(f"{name} expected indices in [0, {shape[axis]}) on axis {axis}, but "
+                                           f"received {low if low < 0 else high}.")
+
+
 @op(name="gather_nd")
 def _gather_nd(params, indices, *, batch_dims):
     def function(p, i):
@@ -236,7 +247,9 @@ def gather_nd(params, indices, batch_dims=0, name=None, bad_indices_policy=""):
         places = host_value(indices, "gather_nd's indices into a string tensor")
         return engine.Tensor(_text_rows(np.asarray(params), places, int(batch_dims),
                                         lambda p, i: p[tuple(np.moveaxis(i, -1, 0))]))
-    return _gather_nd(params, as_index(indices), batch_dims=int(batch_dims))
+    indices = as_index(indices)
+    _check_coordinates("gather_nd", indices, tuple(params.shape)[int(batch_dims):])
+    return _gather_nd(params, indices, batch_dims=int(batch_dims))
 
 
 def boolean_mask(tensor, mask, axis=None, name="boolean_mask"):
@@ -303,13 +316,17 @@ def _scatter_nd(indices, updates, *, shape):
 
 def scatter_nd(indices, updates, shape, name=None):
     """Return zeros of `shape` with `updates` added at `indices` (coordinates in the last axis)."""
-    return _scatter_nd(as_index(indices), tensor(updates), shape=static_ints(shape))
+    indices, shape = as_index(indices), static_ints(shape)
+    _check_coordinates("scatter_nd", indices, shape)
+    return _scatter_nd(indices, tensor(updates), shape=shape)
 
 
 def _scattering(kind, summary):
     def public(tensor, indices, updates, name=None):
         tensor, updates = alike(f"tensor_scatter_nd_{kind}", tensor, updates)
-        return _scatter_into(tensor, as_index(indices), updates, kind=kind)
+        indices = as_index(indices)
+        _check_coordinates(f"tensor_scatter_nd_{kind}", indices, tuple(tensor.shape))
+        return _scatter_into(tensor, indices, updates, kind=kind)
 
     public.__name__ = public.__qualname__ = f"tensor_scatter_nd_{kind}"
     public.__doc__ = f"{summary}\n\n    Args:\n        indices: coordinates in the last axis.\n    "

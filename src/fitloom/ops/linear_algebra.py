@@ -67,6 +67,9 @@ def matmul(a, b, transpose_a=False, transpose_b=False, adjoint_a=False, adjoint_
     """
     if not (transpose_a or transpose_b or adjoint_a or adjoint_b or output_type):
         return multiply_matrices(a, b)
+    for side, transposed, adjoint in (("a", transpose_a, adjoint_a), ("b", transpose_b, adjoint_b)):
+        if transposed and adjoint:
+            raise ValueError(f"matmul takes transpose_{side} or adjoint_{side}, but both are True.")
     flags = (builtins.bool(transpose_a), builtins.bool(transpose_b), builtins.bool(adjoint_a), builtins.bool(adjoint_b))
     output_type = None if output_type is None else dtypes.name_of(output_type)
     return multiply_matrices(a, b, flags=flags, output_type=output_type)

@@ -97,7 +97,7 @@ def _equality(function, otherwise):
             return NotImplemented
         try:
             return recorded(x, y) if not _holds_text(x) else function(x, y)
-        except InvalidArgumentError:
+        except ValueError:
             try:
                 np.broadcast_shapes(tuple(x.shape), np.shape(y) if not hasattr(y, "shape") else tuple(y.shape))
             except (TypeError, ValueError):

@@ -276,7 +276,11 @@ def tile(input, multiples, name=None):
     """Repeat the whole tensor multiples[i] times along axis i."""
     if hasattr(input, "tiled"):
         return input.tiled(static_ints(multiples))
-    return _tile(input, multiples=static_ints(multiples))
+    input, multiples = tensor(input), static_ints(multiples)
+    if len(multiples) != len(input.shape):
+        raise InvalidArgumentError(f"tile expected one multiple for each of the {len(input.shape)} axes of its input, "
+                                   f"but received {len(multiples)}: {multiples}.")
+    return _tile(input, multiples=multiples)
 
 
 @with_text
@@ -315,7 +319,14 @@ def pad(tensor, paddings, mode="CONSTANT", constant_values=0, name=None):
     if str(mode).upper() not in _PAD_MODES:
         raise ValueError(f"pad expected mode 'CONSTANT', 'REFLECT' or 'SYMMETRIC', but received '{mode}'.")
     pairs = tuple((int(a), int(b)) for a, b in np.asarray(host_value(paddings, "paddings")).reshape(-1, 2))
-    return _pad(*alike("pad", tensor, constant_values), paddings=pairs, mode=_PAD_MODES[str(mode).upper()])
+    mode, (values, filler) = _PAD_MODES[str(mode).upper()], alike("pad", tensor, constant_values)
+    if len(pairs) != len(values.shape):
+        raise InvalidArgumentError(f"pad expected one pair of paddings for each of the {len(values.shape)} axes, but "
+                                   f"received {len(pairs)}.")
+    for size, pair in zip(values.shape, pairs):
+        if min(pair) < 0 or mode != "constant" and size is not None and max(pair) > size - (mode == "reflect"):
+            raise InvalidArgumentError(f"pad with mode '{mode}' cannot add {pair} elements to an axis of size {size}.")
+    return _pad(values, filler, paddings=pairs, mode=mode)
 
 
 # ---- order
