@@ -2,6 +2,14 @@
 """`tf.io`: files, records and encoded data. Names only."""
 
 from fitloom.data import gfile as gfile
+from fitloom.data.encoding import (
+    decode_base64 as decode_base64,
+    decode_compressed as decode_compressed,
+    deserialize_many_sparse as deserialize_many_sparse,
+    encode_base64 as encode_base64,
+    serialize_many_sparse as serialize_many_sparse,
+    serialize_sparse as serialize_sparse,
+)
 from fitloom.data.files import (
     matching_files as matching_files,
 )
@@ -47,6 +55,8 @@ from fitloom.data.parsing import (
 )
 from fitloom.data.parsing import (
     RaggedFeature as RaggedFeature,
+    SparseFeature as SparseFeature,
+    parse_sequence_example as parse_sequence_example,
 )
 from fitloom.data.parsing import (
     VarLenFeature as VarLenFeature,

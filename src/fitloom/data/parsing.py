@@ -44,19 +44,74 @@ class RaggedFeature(namedtuple("RaggedFeature", ["dtype", "value_key", "partitio
         return super().__new__(cls, dtypes.as_dtype(dtype), value_key, partitions, row_splits_dtype, validate)
 
 
+class SparseFeature(namedtuple("SparseFeature", ["index_key", "value_key", "dtype", "size", "already_sorted"])):
+    """Values of one feature at the places that one feature for each axis holds: `tf.io.SparseFeature`."""
+
+    def __new__(cls, index_key, value_key, dtype, size, already_sorted=False):
+        return super().__new__(cls, index_key, value_key, dtypes.as_dtype(dtype), size, already_sorted)
+
+    def axes(self):
+        """Return (name of the feature with the places, size) for each axis."""
+        keys = self.index_key if isinstance(self.index_key, (list, tuple)) else [self.index_key]
+        sizes = self.size if isinstance(self.size, (list, tuple)) else [self.size]
+        if len(keys) != len(sizes):
+            raise ValueError(f"SparseFeature needs one size for each index_key, but received {keys} and {sizes}.")
+        return list(zip(keys, map(int, sizes)))
+
+    def parts(self):
+        """Return the plain features that it is made of."""
+        return {**{key: RaggedFeature("int64") for key, _ in self.axes()}, self.value_key: RaggedFeature(self.dtype)}
+
+
+def _with_sparse(parse, serialized, features):
+    """Return what `parse` makes of the features, SparseFeatures made of their parts."""
+    plain = {key: f for key, f in features.items() if not isinstance(f, SparseFeature)}
+    parsed = parse(serialized, plain) if plain else {}
+    return {key: parsed[key] if key in plain else _joined(key, f, parse(serialized, f.parts()))
+            for key, f in features.items()}
+
+
+def _joined(key, feature, parts):
+    """Return the SparseTensor of a SparseFeature: (batch, *sizes) for a batch of examples."""
+    values, rows, shape = parts[feature.value_key], [], []
+    if isinstance(values, ops.RaggedTensor):
+        rows, shape = [np.asarray(values.value_rowids())], [len(values)]
+        lengths = np.diff(np.asarray(values.row_splits))
+        parts = {name: part.flat_values if np.array_equal(np.diff(np.asarray(part.row_splits)), lengths) else None
+                 for name, part in parts.items()}
+        values = parts[feature.value_key]
+    for name, size in feature.axes():
+        places = None if parts[name] is None else np.asarray(parts[name])
+        if places is None or len(places) != len(values):
+            raise InvalidArgumentError(f"SparseFeature '{key}' needs as many places in '{name}' as values in "
+                                       f"'{feature.value_key}'.")
+        if places.size and (places.min() < 0 or places.max() >= size):
+            raise InvalidArgumentError(f"SparseFeature '{key}' expected places in [0, {size}) in '{name}', but the "
+                                       f"example holds {places.min() if places.min() < 0 else places.max()}.")
+        rows.append(places)
+        shape.append(size)
+    indices, array = np.stack(rows, axis=1), structure.to_numpy(values)
+    if not feature.already_sorted:
+        order = np.lexsort(indices.T[::-1])
+        indices, array = indices[order], array[order]
+    return ops.SparseTensor(indices, engine.Tensor(array), shape)
+
+
 def parse_single_example(serialized, features, example_names=None, name=None):
     """Parse one serialized Example into a dict of tensors: `tf.io.parse_single_example`.
 
     Args:
         serialized: string scalar.
         features: name -> FixedLenFeature (a tensor), VarLenFeature (a SparseTensor), FixedLenSequenceFeature or
-            RaggedFeature (a tensor of any length).
+            RaggedFeature (a tensor of any length), SparseFeature (a SparseTensor).
 
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no Example, or a feature is missing or of another type or size.
     """
     if isinstance(serialized, HostValue):
         return _traced(serialized, features)
+    if any(isinstance(feature, SparseFeature) for feature in features.values()):
+        return _with_sparse(parse_single_example, serialized, features)
     data = _serialized(serialized)
     found, parsed = scan(data, named(features)), {}
     for key, feature in features.items():
@@ -100,6 +155,8 @@ def parse_example(serialized, features, example_names=None, name=None):
     """
     if isinstance(serialized, (bytes, str)) or structure.to_numpy(serialized).ndim == 0:
         return parse_single_example(serialized, features)
+    if any(isinstance(feature, SparseFeature) for feature in features.values()):
+        return _with_sparse(parse_example, serialized, features)
     records = structure.to_numpy(serialized).reshape(-1)
     wanted = named(features)
     scans = [scan(data, wanted) for data in records]
@@ -119,14 +176,8 @@ def _batch(records, scans, key, feature):
         return ops.RaggedTensor.from_row_lengths(engine.Tensor(np.concatenate(rows)), lengths).with_row_splits_dtype(
             feature.row_splits_dtype)
     row_size = int(np.prod(feature.shape, dtype=np.int64))
-    filler = feature.default_value
-    if filler is None:
-        filler = b"" if feature.dtype.name == "string" else 0
-    out = np.full((len(rows), int(lengths.max(initial=0)) // max(1, row_size), *feature.shape), filler,
-                  feature.dtype.numpy_dtype)
-    for target, row in zip(out, rows):
-        target[:len(row) // max(1, row_size)] = row.reshape(-1, *feature.shape)
-    return engine.Tensor(out)
+    cut = [row[:len(row) // max(1, row_size) * row_size].reshape(-1, *feature.shape) for row in rows]
+    return engine.Tensor(_filled_up(cut, feature))
 
 
 def parse_single_sequence_example(serialized, context_features=None, sequence_features=None, example_name=None,
@@ -134,6 +185,13 @@ def parse_single_sequence_example(serialized, context_features=None, sequence_fe
     """Parse one serialized SequenceExample into (context dict, sequence dict)."""
     data = _serialized(serialized)
     context_features, sequence_features = context_features or {}, sequence_features or {}
+    found, lists = _scan_sequence(data, context_features, sequence_features)
+    context = {key: _single(data, found, key, feature) for key, feature in context_features.items()}
+    return context, {key: _steps(lists.get(key), key, feature) for key, feature in sequence_features.items()}
+
+
+def _scan_sequence(data, context_features, sequence_features):
+    """Return ({name: place} of the context, {name: arrays of the steps} of the lists) of a SequenceExample."""
     found, lists, wanted = {}, {}, named(sequence_features)
     for field, begin, end in fields(data, 0, len(data)):
         if field == 1:
@@ -148,8 +206,46 @@ def parse_single_sequence_example(serialized, context_features=None, sequence_fe
                         steps = [values_of(data, kind_of(data, (p, q))) for _, p, q in fields(data, a, b)]
                 if key in wanted:
                     lists[wanted[key]] = steps or []
-    context = {key: _single(data, found, key, feature) for key, feature in context_features.items()}
-    return context, {key: _steps(lists.get(key), key, feature) for key, feature in sequence_features.items()}
+    return found, lists
+
+
+def parse_sequence_example(serialized, context_features=None, sequence_features=None, example_names=None, name=None):
+    """Parse a batch of serialized SequenceExamples: `tf.io.parse_sequence_example`.
+
+    Returns:
+        (context, sequences, lengths). Context features as `parse_example` gives them. A FixedLenSequenceFeature is a
+        tensor (batch, longest, *shape) filled up with its default value, a VarLenFeature a SparseTensor (batch, steps,
+        values), a RaggedFeature a RaggedTensor (batch, (steps), (values)). `lengths` holds the number of steps of each
+        example for the first.
+    """
+    records = structure.to_numpy(serialized).reshape(-1)
+    context_features, sequence_features = context_features or {}, sequence_features or {}
+    scans = [_scan_sequence(data, context_features, sequence_features) for data in records]
+    context = {key: _batch(records, [found for found, _ in scans], key, feature)
+               for key, feature in context_features.items()}
+    sequences, lengths = {}, {}
+    for key, feature in sequence_features.items():
+        rows = [_steps(lists.get(key), key, feature) for _, lists in scans]
+        if isinstance(feature, RaggedFeature):
+            sequences[key] = ops.ragged.stack(rows).with_row_splits_dtype(feature.row_splits_dtype)
+            continue
+        if isinstance(feature, VarLenFeature):
+            sequences[key] = ops.sparse.stack_rows(rows)
+            continue
+        lengths[key] = engine.Tensor(np.array([tuple(row.shape)[0] for row in rows], np.int64))
+        sequences[key] = engine.Tensor(_filled_up([structure.to_numpy(row) for row in rows], feature))
+    return context, sequences, lengths
+
+
+def _filled_up(rows, feature):
+    """Return arrays of different lengths as one, filled up with the feature's default value."""
+    filler = feature.default_value
+    if filler is None:
+        filler = b"" if feature.dtype.name == "string" else 0
+    out = np.full((len(rows), max(map(len, rows), default=0), *feature.shape), filler, feature.dtype.numpy_dtype)
+    for target, row in zip(out, rows):
+        target[:len(row)] = row
+    return out
 
 
 def _steps(steps, key, feature):
@@ -253,6 +349,6 @@ def decode_raw(input_bytes, out_type, little_endian=True, fixed_length=None, nam
     return engine.Tensor(np.stack(rows).reshape(*array.shape, -1))
 
 
-__all__ = ["FixedLenFeature", "FixedLenSequenceFeature", "RaggedFeature", "VarLenFeature", "decode_raw",
-           "parse_example", "parse_single_example", "parse_single_sequence_example", "parse_tensor",
-           "serialize_tensor"]
+__all__ = ["FixedLenFeature", "FixedLenSequenceFeature", "RaggedFeature", "SparseFeature", "VarLenFeature",
+           "decode_raw", "parse_example", "parse_sequence_example", "parse_single_example",
+           "parse_single_sequence_example", "parse_tensor", "serialize_tensor"]
