@@ -463,3 +463,16 @@ def test_older_arguments():
     for _ in range(3):
         own.apply([tf.constant(1.0)], [w])
     assert float(w) == pytest.approx(-(1 + 1 / 1.5 + 1 / 2))
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_overwrite_with_gradient_replaces_the_value(every):
+    layer = tf.keras.layers.Layer()
+    scale = layer.add_weight((2,), "zeros", overwrite_with_gradient=True)
+    weight = layer.add_weight((2,), "zeros")
+    optimizer = tf.keras.optimizers.SGD(1.0, global_clipnorm=1e6, weight_decay=0.5, gradient_accumulation_steps=every)
+    for _ in range(every or 1):
+        assert float(scale[0]) == 0
+        optimizer.apply([tf.constant([3.0, 4.0]), tf.constant([1.0, 1.0])], [scale, weight])
+    np.testing.assert_array_equal(scale, [3, 4])
+    np.testing.assert_array_equal(weight, [-1, -1])

@@ -9,6 +9,8 @@ from fitloom.optimizers.arrays import clip_by_global_norm, clip_by_norm
 def step(optimizer, gradients, values, state, indices, rate):
     """Return (new values, new state); see `Optimizer._pure_update`."""
     indices = range(len(values)) if indices is None else indices
+    if any(_overwritten(optimizer, i) for i in indices):
+        return _step_beside(optimizer, gradients, values, state, indices, rate)
     state, values = list(state), list(values)
     iterations, every = state[0], optimizer.gradient_accumulation_steps
     if rate is None:
@@ -25,6 +27,23 @@ def step(optimizer, gradients, values, state, indices, rate):
         values, state = _average(optimizer, values, state, indices, iterations)
     state[0] = state[0] + 1
     return values, state
+
+
+def _overwritten(optimizer, index):
+    return getattr(optimizer._trainable_variables[index], "overwrite_with_gradient", False)
+
+
+def _step_beside(optimizer, gradients, values, state, indices, rate):
+    """A step in which some variables take their gradient as it is (`add_weight(overwrite_with_gradient=True)`)."""
+    kept = [k for k, i in enumerate(indices) if not _overwritten(optimizer, i)]
+    every, number = optimizer.gradient_accumulation_steps, state[0] + 1
+    due = number % every == 0 if every else True
+    new = [jnp.where(due, g.astype(v.dtype), v) for g, v in zip(gradients, values)]
+    improved, state = step(optimizer, [gradients[k] for k in kept], [values[k] for k in kept], state,
+                           [indices[k] for k in kept], rate)
+    for k, value in zip(kept, improved):
+        new[k] = value
+    return new, state
 
 
 def improve(optimizer, gradients, values, state, indices, rate, number):
