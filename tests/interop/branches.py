@@ -19,11 +19,11 @@ RANDOM = {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
 # Keras on JAX computes these with tensorflow only; they cross in test_files_of_keras.py.
 STRINGS = {"StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing"}
 # Image layers that Fitloom does not have.
-NOT_OURS = {"ContrastLimitedAdaptiveHistogramEqualization", "MaxNumBoundingBoxes"}
+NOT_OURS = {"ContrastLimitedAdaptiveHistogramEqualization"}
 # Layers around code of another framework.
 FOREIGN = {"JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"}
 # Layers of Keras 2, which Keras 3 does not have.
-OLDER = {"ThresholdedReLU"}
+OLDER = {"LocallyConnected1D", "LocallyConnected2D", "RandomHeight", "RandomWidth", "ThresholdedReLU"}
 
 
 def _named(name, arguments):

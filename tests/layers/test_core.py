@@ -25,8 +25,8 @@ def test_unknown_arguments_and_unimplemented_ones_are_errors():
         layers.Dense(2, unit=3)
     with pytest.raises(ValueError, match="lora_rank"):
         layers.Dense(2, lora_rank=1.5)
-    with pytest.raises(NotImplementedError, match="renorm"):
-        layers.BatchNormalization(renorm=True)
+    with pytest.raises(ValueError, match="renorm_clipping"):
+        layers.BatchNormalization(renorm=True, renorm_clipping={"r": 1})
     with pytest.raises(ValueError, match="Did you mean 'relu'"):
         layers.Dense(2, activation="rel")
 

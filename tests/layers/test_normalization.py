@@ -102,3 +102,23 @@ def test_layer_normalization_with_rms_scaling_only_divides_by_the_deviation():
 def test_spectral_normalization_gives_the_dtype_of_its_inputs():
     layer = tf.keras.layers.SpectralNormalization(tf.keras.layers.Dense(2), dtype="mixed_float16")
     assert layer(tf.ones((1, 3))).dtype == "float16"
+
+
+def test_batch_renormalization():
+    x = np.random.default_rng(0).normal(2.0, 3.0, (16, 4)).astype("float32")
+    layer = tf.keras.layers.BatchNormalization(renorm=True, renorm_clipping={"rmax": 1.5, "rmin": 0.5, "dmax": 1.0},
+                                               renorm_momentum=0.5)
+    with tf.GradientTape() as tape:
+        v = tf.Variable(x)
+        outputs = layer(v, training=True)
+        loss = tf.reduce_sum(outputs * x)
+    std = np.sqrt(x.var(0) + 1e-3)
+    r, d = np.clip(std, 0.5, 1.5), np.clip(x.mean(0), -1, 1)          # the averages begin with mean 0, variance 1
+    np.testing.assert_allclose(outputs, (x - x.mean(0)) / std * r + d, atol=1e-4)
+    np.testing.assert_allclose(layer.renorm_mean, 0.5 * x.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.renorm_stddev, 0.5 + 0.5 * std, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, (0.99 + 0.01 * std) ** 2 - 1e-3, rtol=1e-4)
+    # r and d are constants for the gradient: that of x is orthogonal to a shift of all rows
+    np.testing.assert_allclose(tf.reduce_sum(tape.gradient(loss, v), 0), np.zeros(4), atol=1e-4)
+    with pytest.raises(ValueError, match="rmax should be greater"):
+        tf.keras.layers.BatchNormalization(renorm=True, renorm_clipping={"rmax": 0.5, "rmin": 1.5})

@@ -12,7 +12,7 @@ from fitloom.base.config import (
     standardize_dtype as standardize_dtype,
 )
 from fitloom.base.dtypes import is_floating as is_float_dtype, is_integer as is_int_dtype
-from fitloom.base.naming import get_uid as get_uid, name_scope as name_scope
+from fitloom.base.naming import get_uid as get_uid, name_scope as name_scope, reset as reset_uids
 from fitloom.autodiff import gradients as gradients
 from fitloom.engine import clear_session as clear_session, is_keras_tensor as is_keras_tensor
 from fitloom.ops import (
@@ -121,6 +121,7 @@ from fitloom.ops.backend_style import (
     repeat as repeat,
     repeat_elements as repeat_elements,
     reverse as reverse,
+    set_learning_phase as set_learning_phase,
     set_value as set_value,
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     spatial_2d_padding as spatial_2d_padding,
@@ -141,6 +142,7 @@ from fitloom.ops.backend_style import (
 )
 from fitloom.ops.casting import result_type as result_type
 from fitloom.tracing import foldl as foldl, foldr as foldr, map_fn as map_fn
+from fitloom.tracing.backend_loops import print_tensor as print_tensor, rnn as rnn
 
 
 def __getattr__(name: str) -> object:
@@ -148,4 +150,15 @@ def __getattr__(name: str) -> object:
         from fitloom.models.backend_function import function
 
         return function
+    if name == "placeholder":
+        return _placeholder
     raise AttributeError(f"module 'fitloom.keras.backend' has no attribute {name!r}")
+
+
+def _placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None, ragged=False) -> object:
+    """Return an Input of this shape, batch axis included (TensorFlow 1's placeholder)."""
+    from fitloom.layers import Input
+
+    if shape is None and ndim is None:
+        raise ValueError("placeholder(shape=...) needs a shape, or a number of axes `ndim`.")
+    return Input(batch_shape=shape or (None,) * (ndim or 0), dtype=dtype, sparse=sparse, ragged=ragged, name=name)

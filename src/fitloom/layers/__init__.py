@@ -50,6 +50,10 @@ from fitloom.layers.embedding import (
     Embedding as Embedding,
     ReversibleEmbedding as ReversibleEmbedding,
 )
+from fitloom.layers.locally_connected import (
+    LocallyConnected1D as LocallyConnected1D,
+    LocallyConnected2D as LocallyConnected2D,
+)
 from fitloom.layers.merging import (
     Add as Add,
     Average as Average,
@@ -169,6 +173,7 @@ from fitloom.layers.preprocessing_numeric import (
     Normalization as Normalization,
     Rescaling as Rescaling,
 )
+from fitloom.layers.preprocessing_sizes import RandomHeight as RandomHeight, RandomWidth as RandomWidth
 from fitloom.layers.preprocessing_text import (
     TextVectorization as TextVectorization,
 )

@@ -37,6 +37,20 @@ def _sizes(layer, input_shape, axes):
     return tuple(input_shape[axis] for axis in axes)
 
 
+def _check_clipping(limits):
+    """Return the limits of batch renormalization; raise ValueError unless they are some."""
+    if set(limits) - {"rmax", "rmin", "dmax"}:
+        raise ValueError(f"Received invalid keys for `renorm_clipping` argument: {limits}. Supported values: "
+                         "['rmax', 'rmin', 'dmax'].")
+    rmax, rmin, dmax = (limits.get(name) for name in ("rmax", "rmin", "dmax"))
+    if rmax is not None and rmin is not None and rmax < rmin:
+        raise ValueError("rmax should be greater than rmin in the `renorm_clipping` argument. Received: "
+                         f"rmax={rmax}, rmin={rmin}.")
+    if dmax is not None and dmax < 0:
+        raise ValueError(f"dmax should be non-negative in the `renorm_clipping` argument. Received: dmax={dmax}.")
+    return limits
+
+
 class BatchNormalization(_Normalization):
     """Normalize each channel with the statistics of the batch in training, with moving averages else.
 
@@ -50,10 +64,14 @@ class BatchNormalization(_Normalization):
         epsilon: added to the variance.
         center, scale: whether beta is added and gamma multiplied.
         beta_initializer ... gamma_constraint: of the weights.
-        renorm, renorm_clipping, renorm_momentum: batch renormalization (Ioffe, 2017) is not implemented.
+        renorm: batch renormalization (Ioffe, 2017): in training the normalized inputs become `x r + d` with
+            r = std / renorm_stddev and d = (mean - renorm_mean) / renorm_stddev, constants for the gradient.
+        renorm_clipping: dict of 'rmin', 'rmax' (limits of r) and 'dmax' (limit of |d|).
+        renorm_momentum: weight of the past in renorm_mean and renorm_stddev.
         synchronized: accepted; statistics are always those of the whole batch, on however many devices it lies.
 
-    Weights: gamma, beta, moving_mean, moving_variance, each `(channels,)`.
+    Weights: gamma, beta, moving_mean, moving_variance, each `(channels,)`; with `renorm` also moving_stddev, renorm_mean
+        and renorm_stddev.
 
     Call arguments:
         training: which statistics.
@@ -68,8 +86,7 @@ class BatchNormalization(_Normalization):
                  renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False, **kwargs):
         super().__init__(**kwargs)
         if renorm:
-            raise NotImplementedError("BatchNormalization(renorm=True) is not implemented. Use "
-                                      "LayerNormalization or GroupNormalization where batches are small.")
+            renorm_clipping = _check_clipping(renorm_clipping or {})
         if not isinstance(axis, int):
             if isinstance(axis, (list, tuple)) and len(axis) == 1:
                 axis = axis[0]
@@ -91,7 +108,41 @@ class BatchNormalization(_Normalization):
         self.moving_variance = self.add_weight(
             name="moving_variance", shape=(size,), initializer=self.moving_variance_initializer, trainable=False,
             autocast=False)
+        if self.renorm:
+            spread = lambda shape, dtype=None: ops.sqrt(self.moving_variance_initializer(shape, dtype=dtype))
+            for name, initializer in (("moving_stddev", spread), ("renorm_mean", self.moving_mean_initializer),
+                                      ("renorm_stddev", spread)):
+                setattr(self, name, self.add_weight(name=name, shape=(size,), initializer=initializer, trainable=False,
+                                                    autocast=False))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
+
+    def _renormalized(self, inputs, mask, axes):
+        """Return the outputs of a training step with renormalization; move the averages."""
+        outputs, mean, variance = kernels.batch_norm_training(inputs, None, None, mask, axes=axes,
+                                                              epsilon=float(self.epsilon))
+        own = self.renorm_mean.dtype
+        mean, outputs = ops.stop_gradient(ops.cast(mean, own)), ops.cast(outputs, own)
+        stddev = ops.sqrt(ops.stop_gradient(ops.cast(variance, own)) + float(self.epsilon))
+        known = ops.maximum(ops.convert_to_tensor(self.renorm_stddev), float(self.epsilon) ** 0.5)
+        r, d = stddev / known, (mean - self.renorm_mean) / known
+        limits = self.renorm_clipping
+        r = ops.maximum(r, float(limits["rmin"])) if limits.get("rmin") is not None else r
+        r = ops.minimum(r, float(limits["rmax"])) if limits.get("rmax") is not None else r
+        if limits.get("dmax") is not None:
+            d = ops.minimum(ops.maximum(d, -float(limits["dmax"])), float(limits["dmax"]))
+        if self.gamma is not None:
+            r, d = r * self.gamma, d * self.gamma
+        d = d if self.beta is None else d + self.beta
+        shape = [1] * len(inputs.shape)
+        shape[self.axis] = -1
+        outputs = outputs * ops.reshape(r, shape) + ops.reshape(d, shape)
+        for moving, current, past in ((self.renorm_mean, mean, self.renorm_momentum),
+                                      (self.renorm_stddev, stddev, self.renorm_momentum),
+                                      (self.moving_mean, mean, self.momentum),
+                                      (self.moving_stddev, stddev, self.momentum)):
+            moving.assign(moving * float(past) + current * (1.0 - float(past)))
+        self.moving_variance.assign(ops.relu(ops.square(self.moving_stddev) - float(self.epsilon)))
+        return ops.cast(outputs, self.compute_dtype)
 
     def call(self, inputs, training=None, mask=None):
         """Return the normalized inputs; in training also move the averages."""
@@ -104,6 +155,8 @@ class BatchNormalization(_Normalization):
         if mask is not None and len(mask.shape) != ndim - 1:
             raise ValueError(f"BatchNormalization '{self.name}' expected a mask of {ndim - 1} axes (the inputs' "
                              f"without the last), but received one of shape {tuple(mask.shape)}.")
+        if self.renorm:
+            return self._renormalized(inputs, mask, axes)
         outputs, mean, variance = kernels.batch_norm_training(
             inputs, self.gamma, self.beta, mask, axes=axes, epsilon=epsilon)
         past = float(self.momentum)

@@ -241,6 +241,15 @@ def learning_phase():
     return 0
 
 
+def set_learning_phase(value):
+    """Take 0, which is the phase; for 1 raise, since layers are told by their `training` argument."""
+    if value not in (0, 1, False, True):
+        raise ValueError(f"Expected learning phase to be 0 or 1. Received: {value!r}")
+    if value:
+        raise NotImplementedError("K.set_learning_phase(1) has no place where it would act: call the model with "
+                                  "training=True. fit() does so by itself.")
+
+
 def logsumexp(x, axis=None, keepdims=False):
     """Return log(sum(exp(x)))."""
     return ops.reduce_logsumexp(x, axis, keepdims)
