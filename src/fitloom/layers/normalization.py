@@ -70,8 +70,8 @@ class BatchNormalization(_Normalization):
         renorm_momentum: weight of the past in renorm_mean and renorm_stddev.
         synchronized: accepted; statistics are always those of the whole batch, on however many devices it lies.
 
-    Weights: gamma, beta, moving_mean, moving_variance, each `(channels,)`; with `renorm` also moving_stddev, renorm_mean
-        and renorm_stddev.
+    Weights: gamma, beta, moving_mean, moving_variance, each `(channels,)`; with `renorm` also moving_stddev,
+        renorm_mean and renorm_stddev.
 
     Call arguments:
         training: which statistics.
