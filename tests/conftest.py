@@ -16,9 +16,15 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     # NumPy's references share the machine with XLA and with the other workers.
     os.environ.setdefault(name, "1")
+# Some hundred processes are started, and each would parse the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+import gc  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
+
+sys.dont_write_bytecode = False
+gc.disable()  # until everything is imported and collected: all of that stays
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
@@ -28,7 +34,8 @@ import pytest  # noqa: E402
 # optimization. Processes that the tests start (training scripts, workers, examples) compile as users' do; to compile
 # everything so, set XLA_FLAGS (to a space, for instance).
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = ("--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
+                               "--xla_cpu_parallel_codegen_split_count=1")
     import fitloom.engine  # noqa: F401 - makes XLA read its flags, which it does once
 
     del os.environ["XLA_FLAGS"]
@@ -40,6 +47,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples in every run; FITLOOM_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile("fitloom", derandomize=os.environ.get("FITLOOM_EXPLORE") != "1")
 hypothesis.settings.load_profile("fitloom")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    """Look for garbage from here on, and not among the modules and the tests."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

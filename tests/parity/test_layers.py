@@ -68,19 +68,35 @@ def copy_weights(theirs, ours, rng):
     ours.set_weights(values)
 
 
-def their_gradients(layer, arguments, weights):
-    """Gradients of sum(weights * outputs) in Keras, for float inputs and trainable weights."""
-    floats = [i for i, x in enumerate(arguments[0]) if x.dtype.kind == "f"]
-    fixed = [numpy(v) for v in layer.non_trainable_variables]
+def symbolic(x):
+    """Keras's symbolic input(s) for a case's input(s): a call on them builds a layer and computes nothing."""
+    return [symbolic(v) for v in x] if isinstance(x, list) else keras.KerasTensor(x.shape, str(x.dtype))
 
-    def loss(trainable, moving):
-        inputs = list(arguments[0])
+
+def their_results(layer, inputs, join, call, rng, gradients=True):
+    """Keras's outputs, its state afterwards, and the gradients of sum(weights * outputs) for trainable weights and
+    float inputs, with these weights: one compiled program, because Keras's single operations are many small ones."""
+    floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+    fixed, weights = [numpy(v) for v in layer.non_trainable_variables], []
+
+    def run(trainable, moving):
+        given = list(inputs)
         for i, x in zip(floats, moving):
-            inputs[i] = x
-        outputs, _ = layer.stateless_call(trainable, fixed, arguments[1](inputs), **arguments[2])
-        return sum((np.asarray(w) * y).sum() for w, y in zip(weights, listed(outputs)))
-    start = [numpy(v) for v in layer.trainable_variables]
-    return jax.grad(loss, argnums=(0, 1))(start, [arguments[0][i] for i in floats])
+            given[i] = x
+        outputs, state = layer.stateless_call(trainable, fixed, join(given), **call)
+        outputs = listed(outputs)
+        weights[:] = [rng.normal(size=y.shape).astype("float32") for y in outputs]
+        loss = sum((w * y).sum() for w, y in zip(weights, outputs)) if gradients else 0.0
+        return loss, (outputs, state)
+
+    start = [numpy(v) for v in layer.trainable_variables], [inputs[i] for i in floats]
+    if gradients:
+        (_, (outputs, state)), found = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(*start)
+    else:
+        (_, (outputs, state)), found = jax.jit(run)(*start), ((), ())
+    for variable, value in zip(layer.non_trainable_variables, state):
+        variable.assign(value)
+    return outputs, weights, [*found[0], *found[1]]
 
 
 def compare(ours, theirs, x, call, rng, gradients=True):
@@ -88,7 +104,7 @@ def compare(ours, theirs, x, call, rng, gradients=True):
     inputs = listed(x)
     join = (lambda xs: list(xs)) if isinstance(x, list) else (lambda xs: xs[0])
     before = [numpy(w) for w in theirs.weights]
-    expected = listed(theirs(join(inputs), **call))
+    expected, weights, their_gradients = their_results(theirs, inputs, join, call, rng, gradients)
     found = listed(ours(join(inputs), **call))
     assert len(found) == len(expected)
     for mine, reference in zip(found, expected):
@@ -98,10 +114,7 @@ def compare(ours, theirs, x, call, rng, gradients=True):
         close(mine.numpy(), reference, mine.path)
     if not gradients:
         return
-    theirs.set_weights(before)
     ours.set_weights(before)
-    weights = [rng.normal(size=np.shape(y)).astype("float32") for y in expected]
-    of_weights, of_inputs = their_gradients(theirs, (inputs, join, call), weights)
     tensors = [tf.constant(v) for v in inputs]
     floats = [t for t in tensors if t.dtype.is_floating]
     with tf.GradientTape() as tape:
@@ -111,7 +124,7 @@ def compare(ours, theirs, x, call, rng, gradients=True):
         loss = sum(tf.reduce_sum(tf.constant(w) * y) for w, y in zip(weights, outputs))
     mine = tape.gradient(loss, [*ours.trainable_weights, *floats], unconnected_gradients="zero")
     for variable, gradient, reference in zip(
-            [w.path for w in ours.trainable_weights] + ["inputs"] * len(floats), mine, [*of_weights, *of_inputs]):
+            [w.path for w in ours.trainable_weights] + ["inputs"] * len(floats), mine, their_gradients, strict=True):
         gradient = tf.convert_to_tensor(gradient)
         close(gradient, reference, f"gradient of {variable}")
 
@@ -131,7 +144,7 @@ def test_layer_equals_keras(case, rng):
     name, arguments, shape, call = case
     x = make_input(shape, rng)
     theirs, ours = getattr(keras.layers, name)(**arguments), getattr(tf.keras.layers, name)(**arguments)
-    theirs(x, **call)
+    theirs(symbolic(x), **call)
     ours(x, **call)
     same_names(ours, theirs)
     assert plain(ours.get_config()) == plain(theirs.get_config())
@@ -152,7 +165,7 @@ def test_recurrent_layer_equals_keras(case, masked, rng):
     x = make_input((2, 5, 4), rng)
     call = {"mask": np.array([[0, 1, 1, 0, 1], [1, 1, 0, 0, 0]], bool)} if masked else {}
     theirs, ours = getattr(keras.layers, name)(**arguments), getattr(tf.keras.layers, name)(**arguments)
-    theirs(x, **call)
+    theirs(symbolic(x), **call)
     ours(x, **call)
     theirs.reset_state()
     ours.reset_state()
@@ -198,7 +211,7 @@ def test_nested_layer_equals_keras(name, rng):
     make, shape, call = NESTED[name]
     x = make_input(shape, rng)
     theirs, ours = make(keras.layers), make(tf.keras.layers)
-    theirs(x, **call)
+    theirs(symbolic(x), **call)
     ours(x, **call)
     same_names(ours, theirs)
     copy_weights(theirs, ours, rng)
@@ -250,7 +263,7 @@ def test_projected_attention_equals_keras(name, rng):
     make, shape, call = ATTENTION[name]
     x = make_input(shape, rng)
     theirs, ours = _Spread(make(keras.layers)), _Spread(make(tf.keras.layers))
-    theirs(x, **call)
+    theirs(symbolic(x), **call)
     ours(x, **call)
     same_names(ours, theirs)
     assert plain(ours.get_config()) == plain(theirs.get_config())

@@ -11,7 +11,7 @@ import pytest
 
 import fitloom as tf
 from parity.layer_cases import CASES, RECURRENT
-from parity.test_layers import ATTENTION, NESTED, _Spread, copy_weights, label, listed, make_input, numpy
+from parity.test_layers import ATTENTION, NESTED, _Spread, copy_weights, label, listed, make_input, numpy, symbolic
 from parity.test_losses import CLASSES, data
 from tolerances import PARITY
 
@@ -69,10 +69,10 @@ def train_both(theirs, ours, x, call, rng):
     """Train two layers of the same class and compare every loss, weight, state and input."""
     inputs = listed(x)
     join = (lambda values: list(values)) if isinstance(x, list) else (lambda values: values[0])
-    outputs = listed(theirs(join(inputs), **call))
+    outputs = listed(theirs(join([symbolic(v) for v in inputs]), **call))
     ours(join(inputs), **call)
     copy_weights(theirs, ours, rng)
-    targets = [rng.normal(size=np.shape(y)).astype("float32") for y in outputs]
+    targets = [rng.normal(size=y.shape).astype("float32") for y in outputs]
     floats = [i for i, v in enumerate(inputs) if v.dtype.kind == "f"]
     count = len(theirs.trainable_variables)
     # random seeds do not matter here: nothing that is called with training=True draws

@@ -161,11 +161,13 @@ NATIVE = [
 
 def _arguments(case, dtype="float64", seed=0):
     rng = np.random.default_rng(seed)
-    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in CASES[case][1]]
+    return [rng.normal(size=shape).astype(jnp.dtype(dtype)) for shape in CASES[case][1]]
 
 
-def _derivatives(function):
-    """A function (arguments, directions, other directions) -> value and four derivatives of it."""
+@functools.cache
+def _derivatives(case, dtype="float64"):
+    """A function (arguments, directions, other directions) -> value and four derivatives of it, compiled once."""
+    function = CASES[case][0]
 
     def weighted(*arguments):
         outputs = jax.tree.leaves(function(*arguments))
@@ -195,7 +197,7 @@ def _derivatives(function):
 
 @each_case
 def test_derivatives_against_finite_differences(case):
-    derivatives = _derivatives(CASES[case][0])
+    derivatives = _derivatives(case)
     arguments, directions, others = (_arguments(case, seed=s) for s in (0, 1, 2))
     step = 1e-6
 
@@ -216,9 +218,9 @@ def test_native_derivatives_are_those_of_xla(case):
     if not platform.native_enabled():
         pytest.skip("no native kernels here")
     inputs = [_arguments(case, "float32", seed=s) for s in (0, 1, 2)]
-    with platform.native(False):
-        expected = _derivatives(lambda *a: CASES[case][0](*a))(*inputs)
-    actual = _derivatives(CASES[case][0])(*inputs)
+    # no kernel is native in float64, and the program of the test above is there
+    expected = _derivatives(case)(*jax.tree.map(lambda a: a.astype("float64"), inputs))
+    actual = _derivatives(case, "float32")(*inputs)
     for name in expected:
         # One number for thousands of products: some of them cancel.
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-3, err_msg=name)
@@ -233,15 +235,18 @@ def test_dtype_is_kept_and_no_other_width_appears(case, dtype):
     allowed = {dtype, statistics, "bool", "uint8", "uint32", "int32"}
     if dtype == "float64":
         allowed.add("uint64")                  # its bits: jax 0.12 writes erf with them
-    for traced in (function, lambda *a: jax.vjp(function, *a)[1](jax.tree.map(jnp.ones_like, function(*a)))):
-        jaxpr = jax.make_jaxpr(traced)(*arguments)
+
+    def gradients(*arguments):
+        outputs, pull = jax.vjp(function, *arguments)
+        return pull(jax.tree.map(jnp.ones_like, outputs))
+
+    for traced in (function, gradients):
+        jaxpr, results = jax.make_jaxpr(traced, return_shape=True)(*arguments)
         seen = {d for d in _dtypes(jaxpr.jaxpr) if "float0" not in d} - allowed
         assert not seen, f"{case} in {dtype} computes in {seen}"
-    outputs = jax.tree.leaves(jax.eval_shape(function, *arguments))
-    assert outputs[0].dtype == dtype
-    assert all(o.dtype in (dtype, statistics) for o in outputs)
-    gradients = jax.eval_shape(jax.grad(lambda *a: jax.tree.leaves(function(*a))[0].sum()), *arguments)
-    assert gradients.dtype == dtype
+        results = jax.tree.leaves(results)
+        assert results[0].dtype == dtype
+        assert all(result.dtype in (dtype, statistics) for result in results)
 
 
 def _dtypes(jaxpr):
@@ -263,9 +268,9 @@ def test_half_precision_is_near_float32(case):
     if case.startswith("batch_norm_inference"):
         pytest.skip("a division by a small random variance")
     arguments = _arguments(case, dtype)
-    half = jax.tree.leaves(jax.jit(function)(*arguments))[0]
-    full = jax.tree.leaves(jax.jit(function)(*[a.astype("float32") for a in arguments]))[0]
-    tolerance = {**BFLOAT16_SUMS, "atol": BFLOAT16_SUMS["atol"] * max(1.0, float(jnp.abs(full).max()))}
+    half = np.asarray(jax.tree.leaves(jax.jit(function)(*arguments))[0])
+    full = np.asarray(jax.tree.leaves(jax.jit(function)(*[a.astype("float32") for a in arguments]))[0])
+    tolerance = {**BFLOAT16_SUMS, "atol": BFLOAT16_SUMS["atol"] * max(1.0, float(np.abs(full).max()))}
     np.testing.assert_allclose(half.astype("float32"), full, **tolerance)
 
 
@@ -273,7 +278,7 @@ def test_half_precision_is_near_float32(case):
 def test_vmap_is_a_loop_in_both_orders_with_grad(case):
     function, _ = CASES[case]
     dtype = "float32" if case in NATIVE else "float64"
-    pairs = [jnp.stack(p) for p in zip(_arguments(case, dtype, 0), _arguments(case, dtype, 1))]
+    pairs = [np.stack(p) for p in zip(_arguments(case, dtype, 0), _arguments(case, dtype, 1))]
 
     def loss(*arguments):
         return sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(function(*arguments)))
@@ -284,16 +289,14 @@ def test_vmap_is_a_loop_in_both_orders_with_grad(case):
         inside = jax.vmap(gradient)(*pairs)
         outside = jax.grad(lambda *p: jnp.sum(jax.vmap(loss)(*p)), tuple(range(len(pairs))))(*pairs)
         shared = jax.vmap(function, in_axes=(0, *[None] * (len(pairs) - 1)))(pairs[0], *[p[1] for p in pairs[1:]])
-        loop = [gradient(*[p[i] for p in pairs]) for i in range(2)]
-        alone = [function(pairs[0][i], *[p[1] for p in pairs[1:]]) for i in range(2)]
+        loop = jax.lax.map(lambda each: gradient(*each), pairs)
+        alone = jax.lax.map(lambda x: function(x, *[p[1] for p in pairs[1:]]), pairs[0])
         return inside, outside, shared, loop, alone
 
     inside, outside, shared, loop, alone = run(pairs)
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *loop)
     tolerance = FLOAT32_SUMS if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
     for actual in (inside, outside):
-        for a, e in zip(actual, stacked, strict=True):
+        for a, e in zip(actual, loop, strict=True):
             np.testing.assert_allclose(a, e, rtol=tolerance["rtol"] * 10, atol=tolerance["atol"] * 10)
-    alone = jax.tree.map(lambda *x: jnp.stack(x), *alone)
     for a, e in zip(jax.tree.leaves(shared), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(a, e, **tolerance)

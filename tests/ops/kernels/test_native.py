@@ -67,6 +67,12 @@ def _ints(values):
     return tuple(int(v) for v in values)
 
 
+def _numpy_of(run):
+    """The compiled function with NumPy's arrays as results: what JAX's are compared with it would compile by shape."""
+    compiled = jax.jit(run)
+    return lambda *arguments: jax.tree.map(np.asarray, compiled(*arguments))
+
+
 @needs_native
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("seed", range(3))
@@ -95,7 +101,7 @@ def test_convolutions_of_random_shapes(depthwise, seed):
             )
         return results
 
-    results = jax.jit(run)([case[:3] for case in cases])
+    results = _numpy_of(run)([case[:3] for case in cases])
     for (x, w, dy, pads, g), actual in zip(cases, results):
         expected = (reference.conv(x, w, pads=pads, **g), *reference.conv_gradients(x, w, dy, pads=pads, **g))
         for name, a, e in zip(("y", "dx", "dw"), actual, expected):
@@ -129,7 +135,7 @@ def test_biased_convolutions_of_random_shapes(seed):
             results.append((y, *pull(dy)))
         return results
 
-    results = jax.jit(run)([(x, w, b, dy) for (x, w, dy, _, _), b in zip(cases, biases)])
+    results = _numpy_of(run)([(x, w, b, dy) for (x, w, dy, _, _), b in zip(cases, biases)])
     for number, ((x, w, dy, pads, g), b, actual) in enumerate(zip(cases, biases, results)):
         y = reference.conv(x, w, pads=pads, **g) + b
         if number % 3 > 0:
@@ -168,9 +174,9 @@ def test_pooled_convolutions_of_random_shapes(rng):
             results.append((y, *fusion._pooled_weight_gradient(x, dy, y, winner, kernel=w.shape[:-2], **static)))
         return results
 
-    results = jax.jit(run)([arrays for _, arrays in cases])
+    results = _numpy_of(run)([arrays for _, arrays in cases])
     with platform.native(False):
-        expected = jax.jit(lambda arrays: run(arrays))([arrays for _, arrays in cases])
+        expected = _numpy_of(lambda arrays: run(arrays))([arrays for _, arrays in cases])
     for (static, (x, w, _, _)), actual, right in zip(cases, results, expected):
         for name, a, e in zip(("y", "dw", "db"), actual, right, strict=True):
             scale = np.abs(e).max(initial=1e-3)
@@ -202,9 +208,9 @@ def test_max_pools_of_random_shapes(rng):
             results.append((y, winner, *pooling._spread_to_winners(dy, winner, shape=x.shape, **settings)))
         return results
 
-    results = jax.jit(run)([case[1:] for case in cases])
+    results = _numpy_of(run)([case[1:] for case in cases])
     with platform.native(False):
-        expected = jax.jit(lambda arrays: run(arrays))([case[1:] for case in cases])
+        expected = _numpy_of(lambda arrays: run(arrays))([case[1:] for case in cases])
     for (settings, x, _), actual, right in zip(cases, results, expected):
         message = f"{x.shape} {settings}"
         np.testing.assert_array_equal(actual[0], right[0], err_msg=message)
@@ -233,7 +239,7 @@ def test_recurrent_layers_of_random_shapes(rng):
             results.append(layer(*arguments, mask=None if mask is None else jnp.asarray(mask)))
         return results
 
-    results = jax.jit(run)([[jnp.asarray(a, "float32") for a in arguments] for _, arguments in cases])
+    results = _numpy_of(run)([[np.asarray(a, "float32") for a in arguments] for _, arguments in cases])
     for (mask, arguments), actual in zip(cases, results):
         layer = reference.lstm if len(arguments) == 6 else reference.gru
         expected = layer(*arguments, mask=mask)
@@ -253,13 +259,13 @@ def test_lstm_gradients_of_random_shapes(rng):
         gates = rng.random((batch, time, 4 * units))
         x, dlast_c = rng.normal(size=(batch, time, features)), rng.normal(size=(batch, units))
         arrays = (x, *states, *kernels, mask, hidden, cells, gates, dhidden, dlast_c)
-        cases.append([jnp.asarray(a, bool if a is mask else "float32") for a in arrays])
+        cases.append([np.asarray(a, bool if a is mask else "float32") for a in arrays])
 
     def run(cases):
         native = [recurrent._lstm_gradients(*case) for case in cases]
         return native, [recurrent._lstm_gradients_reference(*case) for case in cases]
 
-    for case, actual, expected in zip(cases, *jax.jit(run)(cases)):
+    for case, actual, expected in zip(cases, *_numpy_of(run)(cases)):
         for a, e in zip(actual, expected, strict=True):
             scale = np.abs(e).max(initial=1e-3)
             np.testing.assert_allclose(a / scale, e / scale, rtol=0, atol=2e-6, err_msg=str(case[0].shape))
@@ -276,7 +282,7 @@ def test_dense_layers_of_random_shapes(rng):
     def run(cases):
         return [dense._products(*case, transposed=bool(j % 2))[0] for j, case in enumerate(cases)]
 
-    results = jax.jit(run)([tuple(jnp.asarray(a, "float32") for a in case) for case in cases])
+    results = _numpy_of(run)([tuple(np.asarray(a, "float32") for a in case) for case in cases])
     for j, ((x, kernel, start), y) in enumerate(zip(cases, results)):
         expected = x @ (kernel.T if j % 2 else kernel) + (start if start.size else 0)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=2e-4, err_msg=f"{x.shape} {kernel.shape}")
@@ -290,7 +296,7 @@ def test_dense_gradients_of_random_shapes(rng):
     def run(pairs):
         return [dense._weight_gradients(x, dy) for x, dy in pairs]
 
-    results = jax.jit(run)([(jnp.asarray(x, "float32"), jnp.asarray(dy, "float32")) for x, dy in pairs])
+    results = _numpy_of(run)([(np.asarray(x, "float32"), np.asarray(dy, "float32")) for x, dy in pairs])
     for (x, dy), (dw, db) in zip(pairs, results):
         np.testing.assert_allclose(dw, x.T @ dy, rtol=1e-4, atol=2e-4, err_msg=f"{x.shape} {dy.shape}")
         np.testing.assert_allclose(db, dy.sum(0), rtol=1e-4, atol=2e-4)
@@ -315,7 +321,7 @@ def test_rows_and_columns_of_random_shapes(rng):
             ))
         return results
 
-    results = jax.jit(run)(jax.tree.map(lambda a: jnp.asarray(a, "float32"), arrays))
+    results = _numpy_of(run)(jax.tree.map(lambda a: np.asarray(a, "float32"), arrays))
     for (x, dy, gamma), actual in zip(arrays, results):
         h = reference.normalize(x, (1,), 1e-3)
         r = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 1e-3)
@@ -381,7 +387,7 @@ def test_attention_of_random_shapes(rng):
             results.append((y, *attention._gradients(q, k, v, operand, stats, dy, **settings)))
         return results
 
-    results = jax.jit(run)([[jnp.asarray(a, "float32") for a in arrays] for _, _, arrays in cases])
+    results = _numpy_of(run)([[np.asarray(a, "float32") for a in arrays] for _, _, arrays in cases])
     for (mask, causal, (q, k, v, dy)), actual in zip(cases, results):
         expected = reference.attention_gradients(q, k, v, dy, mask, causal, 0.7)
         for name, a, e in zip(("y", "dq", "dk", "dv"), actual, expected, strict=True):
@@ -611,7 +617,7 @@ def test_winograd_convolutions_are_as_exact_as_direct_ones(seed):
             results.append((y, *pull(dy)))
         return results
 
-    results = jax.jit(run)([arrays for _, arrays in cases])
+    results = _numpy_of(run)([arrays for _, arrays in cases])
     for (pads, (x, w, dy)), actual in zip(cases, results):
         settings = {"strides": (1, 1), "dilation": (1, 1), "pads": pads}
         expected = (reference.conv(x, w, **settings), *reference.conv_gradients(x, w, dy, **settings))

@@ -55,14 +55,17 @@ def test_pools(rng, shape, window, strides, padding):
         pads = reference.same_pads(shape[1:-1], windows, steps, (1,) * ndim)
     for function, reduce in ((pooling.max_pool, np.max), (pooling.avg_pool, np.mean)):
         expected = reference.pool(x, windows, steps, pads, reduce)
-        check(function(x, window, strides, padding), expected)
-        first = function(np.moveaxis(x, -1, 1), window, strides, padding, "channels_first")
-        check(first, np.moveaxis(expected, -1, 1))
+
+        @jax.jit
+        def both(x, function=function):
+            first = function(jnp.moveaxis(x, -1, 1), window, strides, padding, "channels_first")
+            return function(x, window, strides, padding), first
+
+        check(both(x), (expected, np.moveaxis(expected, -1, 1)))
 
 
 def test_max_pool_gradient_goes_to_the_first_of_equal_values():
-    x = jnp.zeros((1, 4, 4, 1))
-    gradient = jax.grad(lambda x: pooling.max_pool(x, 2).sum())(x)
+    gradient = np.asarray(jax.jit(jax.grad(lambda x: pooling.max_pool(x, 2).sum()))(np.zeros((1, 4, 4, 1))))
     expected = np.zeros((4, 4))
     expected[::2, ::2] = 1
     check(gradient[0, :, :, 0], expected)
@@ -70,14 +73,18 @@ def test_max_pool_gradient_goes_to_the_first_of_equal_values():
 
 @pytest.mark.parametrize("window, strides", [(2, 2), (3, 2), (3, 1)])
 def test_max_pool_gradient_is_that_of_reduce_window(rng, window, strides):
-    x = jnp.asarray(rng.normal(size=(3, 9, 8, 4)))
+    x = rng.normal(size=(3, 9, 8, 4))
 
     def plain(x):
         return lax.reduce_window(x, -np.inf, lax.max, (1, window, window, 1), (1, strides, strides, 1), "SAME")
 
-    dy = rng.normal(size=plain(x).shape)
-    expected = jax.vjp(plain, x)[1](dy)
-    check(jax.vjp(lambda x: pooling.max_pool(x, window, strides, "same"), x)[1](dy), expected)
+    dy = rng.normal(size=jax.eval_shape(plain, x).shape)
+
+    @jax.jit
+    def both(x, dy):
+        return jax.vjp(lambda x: pooling.max_pool(x, window, strides, "same"), x)[1](dy), jax.vjp(plain, x)[1](dy)
+
+    check(*both(x, dy))
 
 
 def test_pools_of_integers_and_of_minus_infinity():
@@ -121,15 +128,21 @@ def test_convolutions_and_their_gradients(rng, x_shape, w_shape, strides, dilati
     pads = _pads(x_shape, w_shape, strides, dilation, padding)
     each = [(v,) * (len(x_shape) - 2) for v in (strides, dilation)]
     expected = reference.conv(x, w, each[0], pads, each[1], groups)
-    y, pull = jax.vjp(lambda x, w: convolution.conv(x, w, strides, padding, dilation), x, w)
+    dy = rng.normal(size=expected.shape)
+
+    @jax.jit
+    def run(x, w, dy):
+        y, pull = jax.vjp(lambda x, w: convolution.conv(x, w, strides, padding, dilation), x, w)
+        # The formula that other code uses directly for the gradient of x.
+        dx = convolution._input_gradient_on_xla(w, dy, x_shape[1:-1], each[0], pads, each[1], groups)
+        first = convolution.conv(jnp.moveaxis(x, -1, 1), w, strides, padding, dilation, "channels_first")
+        return y, pull(dy), dx, first
+
+    y, gradients, dx, first = run(x, w, dy)
     check(y, expected)
-    dy = rng.normal(size=y.shape)
-    check(pull(dy), reference.conv_gradients(x, w, dy, each[0], pads, each[1], groups))
-    # The formula that other code uses directly for the gradient of x.
-    dx = convolution._input_gradient_on_xla(w, dy, x_shape[1:-1], each[0], pads, each[1], groups)
-    check(dx, pull(dy)[0])
-    check(convolution.conv(np.moveaxis(x, -1, 1), w, strides, padding, dilation, "channels_first"),
-          np.moveaxis(expected, -1, 1))
+    check(gradients, reference.conv_gradients(x, w, dy, each[0], pads, each[1], groups))
+    check(dx, gradients[0])
+    check(first, np.moveaxis(expected, -1, 1))
 
 
 @pytest.mark.parametrize("strides, dilation, padding", [(1, 1, "same"), (2, 1, "valid"), (2, 2, "same"), (3, 1, "same")])
@@ -138,18 +151,24 @@ def test_depthwise_convolutions(rng, strides, dilation, padding):
     pads = _pads(x.shape, w.shape, strides, dilation, padding)
     each = [(strides,) * 2, pads, (dilation,) * 2]
     flat = w.reshape(3, 2, 1, 6)
-    y, pull = jax.vjp(lambda x, w: convolution.depthwise_conv(x, w, strides, padding, dilation), x, w)
-    check(y, reference.conv(x, flat, *each, groups=3))
-    dy = rng.normal(size=y.shape)
+    expected = reference.conv(x, flat, *each, groups=3)
+    dy = rng.normal(size=expected.shape)
+
+    @jax.jit
+    def run(x, w, dy):
+        y, pull = jax.vjp(lambda x, w: convolution.depthwise_conv(x, w, strides, padding, dilation), x, w)
+        return y, *pull(dy)
+
     dx, dw = reference.conv_gradients(x, flat, dy, *each, groups=3)
-    check(pull(dy), (dx, dw.reshape(w.shape)))
+    check(run(x, w, dy), (expected, dx, dw.reshape(w.shape)))
 
 
 def test_causal_convolution_sees_no_future(rng):
     x, w = rng.normal(size=(1, 10, 2)), rng.normal(size=(3, 2, 4))
-    seen = jax.jacrev(lambda x: convolution.conv(x, w, 1, "causal", 2).sum((0, 2)))(x)[:, 0].sum(-1)
-    assert np.triu(np.abs(np.asarray(seen)), 1).max() == 0
-    assert np.abs(np.diag(np.asarray(seen))).min() > 0
+    seen = jax.jit(jax.jacrev(lambda x: convolution.conv(x, w, 1, "causal", 2).sum((0, 2))))(x)
+    seen = np.asarray(seen)[:, 0].sum(-1)
+    assert np.triu(np.abs(seen), 1).max() == 0
+    assert np.abs(np.diag(seen)).min() > 0
 
 
 @pytest.mark.parametrize("size", [4, 5])
@@ -163,8 +182,13 @@ def test_transposed_convolution_is_that_of_keras(rng, size, kernel, strides, dil
     x = rng.normal(size=(2, size, 3)).astype("float32")
     w = rng.normal(size=(kernel, 4, 3)).astype("float32")
     settings = {"strides": strides, "padding": padding, "output_padding": extra}
-    expected = keras.ops.conv_transpose(x, w, dilation_rate=dilation, data_format="channels_last", **settings)
-    actual = convolution.conv_transpose(jnp.asarray(x), jnp.asarray(w), dilation=dilation, **settings)
+
+    @jax.jit
+    def both(x, w):
+        return (convolution.conv_transpose(x, w, dilation=dilation, **settings),
+                keras.ops.conv_transpose(x, w, dilation_rate=dilation, data_format="channels_last", **settings))
+
+    actual, expected = both(x, w)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
