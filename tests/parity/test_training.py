@@ -11,7 +11,17 @@ import pytest
 
 import fitloom as tf
 from parity.layer_cases import CASES, RECURRENT
-from parity.test_layers import ATTENTION, NESTED, _Spread, copy_weights, label, listed, make_input, numpy, symbolic
+from parity.test_layers import (
+    ATTENTION,
+    NESTED,
+    _Spread,
+    copy_weights,
+    label,
+    listed,
+    make_input,
+    numpy,
+    symbolic,
+)
 from parity.test_losses import CLASSES, data
 from tolerances import PARITY
 
