@@ -71,7 +71,7 @@ class Program:
         self._variables = variables if self.guard is not None else ()
         self._program = None if self.eager else engine.StepProgram(
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict",
-            compiled=self.jitted, rewrite=fusion.fused if self.convolves and mode == "train" else None)
+            compiled=self.jitted, rewrite=fusion.fused if self.convolves else None)
 
     def _step(self, data, mask):
         with steps.counting_only(mask), self._replicas, self.destination, \

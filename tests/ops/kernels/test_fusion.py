@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fitloom.ops.kernels import convolution, fusion, platform, pooling
+from fitloom.ops.kernels import convolution, fusion, normalization, platform, pooling
 
 pytestmark = pytest.mark.skipif(not platform.native_enabled(), reason="no native kernels here")
 
@@ -106,3 +106,47 @@ def test_other_platforms_get_the_parts(rng):
     expected = jax.tree.leaves(plain.compile()(*arrays))
     for a, e in zip(jax.tree.leaves(actual), expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
+
+
+def _normalized(x, w, b, activation=jax.nn.relu, more=lambda y: 0.0):
+    given = convolution.conv(x, w, padding="same")
+    y = normalization.batch_norm_inference(given, jnp.cos(b), jnp.abs(b), b + 1, b, (0, 1, 2), 1e-3)
+    return activation(y), more(given)
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+def test_scale_and_offset_go_into_the_convolution(rng, winograd):
+    x, w, b = _arrays(rng)
+    if winograd:
+        x, w, b = jnp.tile(x, (1, 1, 1, 11)), jnp.tile(w, (1, 1, 11, 4)), jnp.tile(b, 4)
+    names = _names(_normalized, x, w, b)
+    assert "fitloom_conv_bias" in names and "fitloom_conv" not in names and "max" not in names
+    actual, expected = jax.jit(fusion.fused(_normalized))(x, w, b)[0], jax.jit(_normalized)(x, w, b)[0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())
+
+
+def test_scale_and_offset_before_a_pooling_are_joined_with_both(rng):
+    def pooled(x, w, b):
+        return pooling.max_pool(_normalized(x, w, b)[0], 2)
+
+    arrays = _arrays(rng)
+    names = _names(pooled, *arrays)
+    assert "fitloom_conv_pool" in names and "fitloom_conv_bias" not in names
+    actual, expected = jax.jit(fusion.fused(pooled))(*arrays), jax.jit(pooled)(*arrays)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("settings", [{"more": jnp.mean}, {"activation": jnp.tanh}], ids=["used again", "other pass"])
+def test_scale_and_offset_stay_where_a_pass_is_needed_anyway(rng, settings):
+    names = _names(functools.partial(_normalized, **settings), *_arrays(rng))
+    assert "fitloom_conv" in names and "fitloom_conv_bias" not in names
+
+
+def test_numbers_that_are_not_for_channels_stay(rng):
+    x, w, b = _arrays(rng)
+
+    def by_row(x, w, b):
+        y = convolution.conv(x, w, padding="same")
+        return jax.nn.relu(y * jnp.arange(12.0, dtype="float32").reshape(1, 12, 1, 1) + b)
+
+    assert "fitloom_conv" in _names(by_row, x, w, b)

@@ -485,18 +485,19 @@ def _bias_weight_gradient_native(x, dy, y, *, sizes, groups, **attributes):
     return library.call("conv_bias_weight_gradient", results, x, dy, y, groups=groups, **attributes)
 
 
-_biased_once = Accelerated("conv_bias", biased_reference, _biased_native)
+biased_once = Accelerated("conv_bias", biased_reference, _biased_native)
 _relu_input_gradient = Accelerated(
     "conv_relu_input_gradient", _relu_input_gradient_reference, _relu_input_gradient_native
 )
 _bias_weight_gradient = Accelerated(
     "conv_bias_weight_gradient", biased_gradient_reference, _bias_weight_gradient_native
 )
-biased_primitive, biased_gradient_primitive = _biased_once.primitive, _bias_weight_gradient.primitive
+plain_primitive = _forward.primitive
+biased_primitive, biased_gradient_primitive = biased_once.primitive, _bias_weight_gradient.primitive
 
 
 def _biased_forward(x, w, bias, *, relu, **static):
-    (y,) = _biased_once(x, w, bias, relu=relu, **static)
+    (y,) = biased_once(x, w, bias, relu=relu, **static)
     return y, (x, w, y if relu else jnp.zeros((0,), y.dtype))
 
 

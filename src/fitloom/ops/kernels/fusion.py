@@ -6,12 +6,16 @@ the finished program it can be seen who wants the result in between: if it is th
 belong to both), one kernel computes image after image, pools each while it is in the cache, and keeps what was
 pooled. The gradient goes the same way back. 28x28 images, 32 filters, batch 128: 11 MB are not written and read
 three times each.
+
+Where a convolution's result is only multiplied by one number a channel and another is added (batch normalization at
+inference), the first goes into the kernel and the second, with a ReLU that follows, into the pass that stores it.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -26,6 +30,8 @@ from fitloom.ops.kernels.primitives import Accelerated
 
 # An image of results has to stay in the second-level cache beside what it is made of.
 _MOST_BYTES = 512 << 10
+# What follows max(x, 0) where the activation has an upper bound, too.
+_BOUNDS = ("min", "le", "lt", "ge", "gt", "ne", "clamp")
 # Images are the unit of work for several threads.
 _LEAST_IMAGES = 8
 
@@ -50,10 +56,16 @@ def fused(function: Callable) -> Callable:
 def joined(jaxpr: core.Jaxpr) -> core.Jaxpr:
     """Replace each convolution, pooling and their gradients by the kernels that do both."""
     flat = _flat(jaxpr)
-    needed = _needed(flat)
+    needed, folded = _replaced(flat, _needed(flat), convolution.plain_primitive, _folded)
+    needed, paired = _replaced(flat, needed, pooling.largest_primitive, _pair)
+    return flat.replace(eqns=needed) if folded or paired else jaxpr
+
+
+def _replaced(flat, equations, primitive, rule):
+    """Apply a rule to all equations of one primitive; return the new equations and whether anything changed."""
     made: dict[core.Var, core.JaxprEqn] = {}
     users: dict[core.Var, list] = collections.defaultdict(list)
-    for equation in needed:
+    for equation in equations:
         made.update((v, equation) for v in equation.outvars)
         for v in equation.invars:
             if isinstance(v, core.Var):
@@ -61,14 +73,12 @@ def joined(jaxpr: core.Jaxpr) -> core.Jaxpr:
     for v in flat.outvars:
         if isinstance(v, core.Var):
             users[v].append(None)
-    replaced = {}
-    for equation in needed:
-        if equation.primitive is pooling.largest_primitive:
-            replaced.update(_pair(equation, made, users))
-    if not replaced:
-        return jaxpr
-    equations = [replaced.get(id(equation), equation) for equation in needed]
-    return flat.replace(eqns=[equation for equation in equations if equation is not None])
+    replaced: dict[int, list] = {}
+    for equation in equations:
+        if equation.primitive is primitive:
+            replaced.update(rule(equation, made, users))
+    new = itertools.chain.from_iterable(replaced.get(id(equation), [equation]) for equation in equations)
+    return list(new), bool(replaced)
 
 
 def _flat(jaxpr):
@@ -83,6 +93,13 @@ def _flat(jaxpr):
             inputs = [same.get(v, v) if isinstance(v, core.Var) else v for v in equation.invars]
             function = equation.params.get("call_jaxpr")
             if equation.primitive.name == "custom_jvp_call" and not function.consts:
+                same.update(zip(function.jaxpr.invars, inputs, strict=True))
+                walk(function.jaxpr)
+                same.update(zip(equation.outvars, map(read, function.jaxpr.outvars), strict=True))
+                continue
+            function = equation.params.get("jaxpr")
+            if equation.primitive.name == "jit" and not function.consts and len(function.jaxpr.eqns) == 1:
+                # A small function of jax.nn, such as relu.
                 same.update(zip(function.jaxpr.invars, inputs, strict=True))
                 walk(function.jaxpr)
                 same.update(zip(equation.outvars, map(read, function.jaxpr.outvars), strict=True))
@@ -127,8 +144,67 @@ def _needed(jaxpr):
     return kept[::-1]
 
 
+def _folded(conv, made, users):
+    """What replaces a convolution and the affine map of its channels; nothing if it must stay."""
+    x, w = conv.invars
+    steps, channels = [], w.aval.shape[-1]
+    if not w.aval.size or not x.aval.size:
+        return {}
+
+    def then(name, operand):
+        """The operand of the next step beside the result so far, if that is all that happens to it."""
+        result = (steps[-1] if steps else conv).outvars[0]
+        user = users[result][0] if len(users[result]) == 1 else None
+        if user is None or user.primitive.name != name:
+            return None
+        others = [v for v in user.invars if v is not result]
+        value = operand(others[0]) if len(others) == 1 else None
+        if value is not None:
+            steps.append(user)
+        return value
+
+    def for_channels(v):
+        spread = made.get(v) if isinstance(v, core.Var) else None
+        if spread is None or spread.primitive.name != "broadcast_in_dim":
+            return None
+        source, axes = spread.invars[0], spread.params["broadcast_dimensions"]
+        last = axes == (x.aval.ndim - 1,) and isinstance(source, core.Var) and source.aval.shape == (channels,)
+        return source if last and source.aval.dtype == w.aval.dtype else None
+
+    scale = then("mul", for_channels)
+    offset = scale if scale is None else then("add", for_channels)
+    if offset is None:
+        return {}
+    relu = then("max", lambda v: None if isinstance(v, core.Var) or np.any(v.val != 0) else True) is not None
+    followers = [user.primitive.name for user in users[steps[-1].outvars[0]] if user is not None]
+    if any(name in _BOUNDS if relu else not name.startswith("fitloom_") for name in followers):
+        return {}  # the compiler makes another pass in any case, and does both in one
+    kernel = functools.partial(_scaled, relu=relu, **conv.params)
+    replaced = {id(equation): [] for equation in (conv, *steps[:-1])}
+    replaced[id(steps[-1])] = _written(kernel, (x, w, scale, offset), steps[-1].outvars)
+    return replaced
+
+
+def _scaled(x, w, scale, offset, **static):
+    return convolution.biased_once(x, w * scale, offset, **static)
+
+
+def _written(function, inputs, outputs):
+    """The equations of a function of variables, whose results have names already."""
+    traced = jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs)).jaxpr
+    new = core.gensym()
+    names = {**dict(zip(traced.invars, inputs, strict=True)), **dict(zip(traced.outvars, outputs, strict=True))}
+    equations = []
+    for equation in traced.eqns:
+        for v in equation.outvars:
+            names.setdefault(v, new(v.aval))
+        inner = [names[v] if isinstance(v, core.Var) else v for v in equation.invars]
+        equations.append(equation.replace(invars=inner, outvars=[names[v] for v in equation.outvars]))
+    return equations
+
+
 def _pair(pool, made, users):
-    """What replaces the equations (by identity) of one pooling; None for those that vanish, nothing if it must stay."""
+    """What replaces the equations (by identity) of one pooling: none for those that vanish; nothing if it must stay."""
     (images,) = pool.invars
     largest, winner = pool.outvars
     conv = made.get(images)
@@ -150,12 +226,13 @@ def _pair(pool, made, users):
     if any(user is not pool and all(user is not each for each, _ in gradients) for user in users[images]):
         return {}
     static = {**conv.params, **{"pool_" + name: value for name, value in pool.params.items()}}
-    replaced = {id(conv): None, id(pool): _equation(_pooled, conv.invars, pool.outvars, static)}
-    replaced.update((id(spread), None) for spread in spreads)
+    replaced = {id(conv): [], id(pool): [_equation(_pooled, conv.invars, pool.outvars, static)]}
+    replaced.update((id(spread), []) for spread in spreads)
     for gradient, spread in gradients:
         inputs = [conv.invars[0], spread.invars[0], largest, winner]
         kernel = {"kernel": gradient.params["sizes"]}
-        replaced[id(gradient)] = _equation(_pooled_weight_gradient, inputs, gradient.outvars, {**static, **kernel})
+        equation = _equation(_pooled_weight_gradient, inputs, gradient.outvars, {**static, **kernel})
+        replaced[id(gradient)] = [equation]
     return replaced
 
 

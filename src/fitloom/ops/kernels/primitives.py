@@ -106,7 +106,7 @@ class Bilinear:
     ) -> None:
         self._reference = reference
         self._batched = batched
-        primitive = self._primitive = Primitive(f"fitloom_{name}")
+        primitive = self.primitive = Primitive(f"fitloom_{name}")
 
         def abstract(a, b, **static):
             shape = result(a, b, **static)
@@ -134,13 +134,13 @@ class Bilinear:
                 dtype are known (`a.aval`).
             second: The same for b.
         """
-        ad.defbilinear(self._primitive, first, second)
+        ad.defbilinear(self.primitive, first, second)
 
     def __call__(self, a: jax.Array, b: jax.Array, **static: Any) -> jax.Array:
-        return self._primitive.bind(a, b, **static)
+        return self.primitive.bind(a, b, **static)
 
     def _compiled(self, items):
-        return jax.jit(lambda a, b: self._primitive.bind(a, b, **dict(items)))
+        return jax.jit(lambda a, b: self.primitive.bind(a, b, **dict(items)))
 
     def _batch(self, operands, axes, /, **static):
         foldable = self._batched is not None and axes[1 - self._batched] is None
@@ -151,5 +151,5 @@ class Bilinear:
         mapped = jnp.moveaxis(operands[self._batched], axes[self._batched], 0)
         size, count, *rest = mapped.shape
         operands[self._batched] = mapped.reshape(size * count, *rest)
-        result = self._primitive.bind(*operands, **static)
+        result = self.primitive.bind(*operands, **static)
         return result.reshape(size, count, *result.shape[1:]), 0
