@@ -40,6 +40,10 @@ if "XLA_FLAGS" not in os.environ:
 
     del os.environ["XLA_FLAGS"]
 
+from fitloom.base import config  # noqa: E402
+
+config.disable_traceback_filtering()          # a test that fails is to show every line
+
 # A shell lets what it runs in the background ignore Ctrl-C; here and in the processes of the tests it is heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

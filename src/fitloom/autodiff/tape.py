@@ -6,7 +6,7 @@ from operator import is_
 import numpy as np
 
 from fitloom.autodiff import reasons
-from fitloom.base import nest
+from fitloom.base import nest, tracebacks
 from fitloom.engine.context import CONTEXT, LOCK, SETTINGS
 from fitloom.engine.instruction import Op
 from fitloom.engine.lowering import Gradient
@@ -151,6 +151,7 @@ class GradientTape:
 
     # -- differentiating
 
+    @tracebacks.short
     def gradient(self, target, sources, output_gradients=None, unconnected_gradients="none"):
         """Return d(sum of target) / d(source) for each source, in the structure of `sources`.
 
@@ -176,6 +177,7 @@ class GradientTape:
                                      output_gradients, unconnected_gradients, None)
             return nest.pack_sequence_as(sources, list(map(_like, wholes, results)))
 
+    @tracebacks.short
     def jacobian(self, target, sources, unconnected_gradients="none", parallel_iterations=None,
                  experimental_use_pfor=True):
         """Return d target[i] / d source[j], of shape target.shape + source.shape, for each source."""
@@ -184,6 +186,7 @@ class GradientTape:
         with LOCK:
             return self._gradient(target, sources, None, unconnected_gradients, "full")
 
+    @tracebacks.short
     def batch_jacobian(self, target, source, unconnected_gradients="none", parallel_iterations=None,
                        experimental_use_pfor=True):
         """Return d target[b, i] / d source[b, j], of shape (batch, *target.shape[1:], *source.shape[1:]).

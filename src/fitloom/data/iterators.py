@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from fitloom import engine, ops
-from fitloom.base import nest
+from fitloom.base import nest, tracebacks
 from fitloom.base.errors import OutOfRangeError
 from fitloom.data import structure
 from fitloom.data.caching import Cache
@@ -135,6 +135,7 @@ class _Base:
     def __iter__(self):
         return self
 
+    @tracebacks.short
     def _next(self):
         flat = self._position.pull()
         if flat is not END and self._convert is None:

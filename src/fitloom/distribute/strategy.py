@@ -5,7 +5,7 @@ import functools
 import threading
 
 from fitloom import engine, ops
-from fitloom.base import nest
+from fitloom.base import nest, tracebacks
 from fitloom.distribute import inputs, replicas
 from fitloom.distribute.cluster import CLUSTER
 from fitloom.distribute.operations import InputContext, ReduceOp, ValueContext, reduce_op as reduce_as
@@ -112,6 +112,7 @@ class Strategy:
         finally:
             _SCOPES.stack, CONTEXT.placement = before, placed
 
+    @tracebacks.short
     def run(self, fn, args=(), kwargs=None, options=None):
         """Call `fn` once for each replica, with its part of PerReplica arguments; return PerReplica results.
 

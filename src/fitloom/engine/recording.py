@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from fitloom.base import dtypes
+from fitloom.base import dtypes, tracebacks
 from fitloom.base.errors import InvalidArgumentError
 from fitloom.engine import symbolic
 from fitloom.engine.avals import aval_of
@@ -30,10 +30,14 @@ class Operation(Op):
         return self
 
     def __call__(self, *inputs, **attributes):
-        if attributes:
-            attributes = tuple(sorted([(k, freeze(v)) for k, v in attributes.items()]))
-            return record(self, inputs, attributes)
-        return record(self, inputs, ())
+        try:
+            if attributes:
+                attributes = tuple(sorted([(k, freeze(v)) for k, v in attributes.items()]))
+                return record(self, inputs, attributes)
+            return record(self, inputs, ())
+        except Exception as error:
+            tracebacks.shorten(error)
+            raise
 
 
 def op(fn=None, *, name=None, same_dtype=False, host=None, effects=False):

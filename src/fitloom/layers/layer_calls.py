@@ -3,7 +3,7 @@
 import warnings
 
 from fitloom import engine, ops
-from fitloom.base import dtypes, naming, nest
+from fitloom.base import dtypes, naming, nest, tracebacks
 from fitloom.engine.context import CONTEXT, records
 from fitloom.engine.tensor import Tensor
 from fitloom.layers import call_signature, masks, replay
@@ -32,7 +32,11 @@ class LayerCalls(LayerState):
 
     def __call__(self, *args, **kwargs):
         if len(args) == 1 and records(CONTEXT.trace):
-            outputs = replay.record(self, args[0], kwargs)
+            try:
+                outputs = replay.record(self, args[0], kwargs)
+            except Exception as error:
+                tracebacks.shorten(error)
+                raise
             if outputs is not replay.NOT_RECORDED:
                 return outputs
         state = self.__dict__
@@ -62,6 +66,9 @@ class LayerCalls(LayerState):
             if self._makes_masks or "mask" in kwargs or masks.any_in(args, kwargs):
                 return self._masked_call(signature, args, kwargs, explicit)
             return self._run(signature, args, kwargs, explicit)
+        except Exception as error:
+            tracebacks.shorten(error)
+            raise
         finally:
             context.training = outer_training
             if shared is not None:

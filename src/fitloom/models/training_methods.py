@@ -3,6 +3,7 @@
 import warnings
 
 from fitloom import trainer
+from fitloom.base import tracebacks
 from fitloom.layers.layer import Layer
 
 
@@ -16,6 +17,7 @@ class TrainingMethods(Layer):
     jit_compile = "auto"
     steps_per_execution = 1
 
+    @tracebacks.short
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
                 run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True):
         """Say how the model is to be trained.
@@ -36,6 +38,7 @@ class TrainingMethods(Layer):
                         steps_per_execution=steps_per_execution, jit_compile=jit_compile,
                         auto_scale_loss=auto_scale_loss)
 
+    @tracebacks.short
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
             validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
             steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1, resume=None,
@@ -84,6 +87,7 @@ class TrainingMethods(Layer):
                            validation_batch_size=validation_batch_size, validation_freq=validation_freq, resume=resume,
                            checkpoint_dir=checkpoint_dir, save_freq=save_freq, nan=nan, profile=profile)
 
+    @tracebacks.short
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
                  return_dict=False, **kwargs):
         """Return the loss and the metrics on data; the same numbers for every batch size.
@@ -97,6 +101,7 @@ class TrainingMethods(Layer):
         return trainer.evaluate(self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
                                 steps=steps, callbacks=callbacks, return_dict=return_dict, **kwargs)
 
+    @tracebacks.short
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, **queue):
         """Return the outputs for all of `x` as NumPy arrays, nested like the model's outputs.
 
@@ -107,15 +112,18 @@ class TrainingMethods(Layer):
         _take_queue(x, queue, "predict")
         return trainer.predict(self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 
+    @tracebacks.short
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Make one training step; return the loss and the metrics."""
         return trainer.train_on_batch(self, x, y, sample_weight=sample_weight, class_weight=class_weight,
                                       return_dict=return_dict)
 
+    @tracebacks.short
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
         return trainer.test_on_batch(self, x, y, sample_weight=sample_weight, return_dict=return_dict)
 
+    @tracebacks.short
     def predict_on_batch(self, x):
         """Return the outputs for one batch as NumPy arrays."""
         return trainer.predict_on_batch(self, x)

@@ -13,7 +13,7 @@ import jax
 
 from fitloom import engine, ops
 from fitloom.autodiff.reasons import why_none
-from fitloom.base import config, naming, registry, serialization
+from fitloom.base import config, naming, registry, serialization, tracebacks
 from fitloom.engine.context import CONTEXT
 from fitloom.optimizers import by_steps, update
 from fitloom.optimizers.arguments import check_arguments, name_of, take_older_names
@@ -97,6 +97,7 @@ class Optimizer(State):
 
     # -- applying gradients
 
+    @tracebacks.short
     def apply_gradients(self, grads_and_vars, name=None, skip_gradients_aggregation=False, **unknown):
         """Update variables: `optimizer.apply_gradients(zip(gradients, variables))`; return `iterations`.
 
@@ -136,6 +137,7 @@ class Optimizer(State):
         engine.optimizer_applied(self)
         return True
 
+    @tracebacks.short
     def apply(self, grads, trainable_variables=None):
         """Update variables by their gradients (lists of one length and order).
 
@@ -352,6 +354,7 @@ class Optimizer(State):
         variables = list(var_list)
         return list(zip(tape.gradient(loss, variables), variables))
 
+    @tracebacks.short
     def minimize(self, loss, var_list, tape=None):
         """Compute gradients of `loss` and apply them.
 

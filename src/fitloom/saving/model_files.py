@@ -9,7 +9,7 @@ import tempfile
 import warnings
 
 from fitloom import engine
-from fitloom.base import registry, serialization
+from fitloom.base import registry, serialization, tracebacks
 from fitloom.base.errors import ModelFileNotFoundError
 from fitloom.saving import archive, atomic, hdf5, legacy, safetensors_weights, weights
 from fitloom.saving.hdf5 import DamagedFileError
@@ -21,6 +21,7 @@ _LEGACY = (".h5", ".hdf5")
 _SLACK_BYTES = 2 ** 25          # for variables that no file holds: metrics, random states
 
 
+@tracebacks.short
 def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=True, save_format=None, **unknown):
     """Write a model's architecture, weights, compile arguments and optimizer state to one file.
 
@@ -75,6 +76,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
             append(file)
 
 
+@tracebacks.short
 def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_to_skip=()):
     """Write the variables of a model and of its optimizer to a '.weights.h5' file.
 
@@ -103,6 +105,7 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_t
         append(file)
 
 
+@tracebacks.short
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """Return the model that `save_model`, or Keras, wrote.
 
@@ -138,6 +141,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     raise ValueError(f"File format not supported: filepath={path}. Models are read from `.keras` and `.h5` files.")
 
 
+@tracebacks.short
 def load_weights(model, filepath, skip_mismatch=False, by_name=False, objects_to_skip=(), **unknown):
     """Set a model's variables from a '.weights.h5', '.keras' or '.h5' file; all or nothing.
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fitloom.base import nest
+from fitloom.base import nest, tracebacks
 from fitloom.base.errors import InitialValueNotKnownError, ValueNotKnownError
 from fitloom.engine import context
 from fitloom.engine.procedure import Block
@@ -96,6 +96,7 @@ class Function:
     def _converted_function(self):
         return convert_control_flow(self.python_function) if self._plain is None else self._plain()
 
+    @tracebacks.short
     def __call__(self, *args, **kwargs):
         if context.functions_run_eagerly():
             return self.python_function(*args, **kwargs)
