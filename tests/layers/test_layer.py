@@ -400,3 +400,30 @@ def test_variables_of_tf_are_tracked():
     own = Own()
     np.testing.assert_array_equal(own(np.ones(2)), [2.0, 2.0])
     assert len(own.trainable_variables) == 1
+
+
+def test_layers_of_a_remat_scope_recompute_and_give_the_same_gradients():
+    class Twice(tf.keras.layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            Twice.calls += 1
+            return tf.sin(tf.sin(x))
+
+    x = tf.constant([[1.0, 2.0]])
+    found = {}
+    for mode in ("full", "larger_than", None):
+        with tf.keras.RematScope(mode, output_size_threshold=1):
+            layer = Twice()
+            dense = tf.keras.layers.Dense(2, "tanh", kernel_initializer="ones", name="inner")
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = dense(layer(x))
+        found[mode] = tape.gradient(y, x).numpy()
+    np.testing.assert_allclose(found["full"], found[None], rtol=1e-6)
+    np.testing.assert_allclose(found["larger_than"], found[None], rtol=1e-6)
+    with tf.keras.RematScope("list_of_layers", layer_names=["its"]):
+        assert tf.keras.layers.Dense(2, name="its")._recompute[0].chooses(tf.keras.layers.Dense(2, name="its"), ())
+        assert not tf.keras.RematScope("activations").chooses(Twice(), ())
+    with pytest.raises(ValueError, match="Invalid mode"):
+        tf.keras.RematScope("some")

@@ -266,3 +266,17 @@ def test_damaged_configurations_are_errors_of_known_kinds(rng):
                 keras.models.model_from_json(json.dumps(config))
             except (ValueError, TypeError, NotImplementedError) as error:
                 assert str(error)
+
+
+def test_sparse_inputs_are_made_dense_as_they_come():
+    x = np.array([[0, 1, 0], [2, 0, 0]], "float32")
+    sparse = tf.sparse.from_dense(x)
+    inputs = tf.keras.Input((3,), sparse=True)
+    assert inputs.sparse
+    model = tf.keras.Model(inputs, tf.keras.layers.Dense(2)(inputs))
+    np.testing.assert_array_equal(model(sparse), model(x))
+    np.testing.assert_array_equal(model.layers[1](sparse), model(x))
+    assert model.layers[0].get_config()["sparse"]
+    model.compile("sgd", "mse")
+    model.fit(sparse, np.ones((2, 2)), verbose=0)
+    np.testing.assert_array_equal(model.predict(sparse, verbose=0), model.predict(x, verbose=0))

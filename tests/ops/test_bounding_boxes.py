@@ -97,3 +97,12 @@ def test_layers_that_move_nothing_leave_boxes_alone_and_others_ask_for_their_for
     np.testing.assert_array_equal(filled["boxes"][0, :, 0], [1, -1, -1])
     np.testing.assert_array_equal(filled["labels"], [[1, -1, -1]])
     assert L.RandomFlip(bounding_box_format="xywh").get_config()["bounding_box_format"] == "xywh"
+
+
+def test_smart_resize_cuts_the_middle_of_the_wanted_proportions():
+    x = np.tile(np.arange(8, dtype="float32")[None, :, None], (4, 1, 3))
+    found = tf.keras.preprocessing.image.smart_resize(x, (2, 2))
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found[0, :, 0], [2.5, 4.5])
+    with pytest.raises(ValueError, match="2 integers"):
+        tf.keras.preprocessing.image.smart_resize(x, 3)

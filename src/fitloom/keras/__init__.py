@@ -29,6 +29,7 @@ _ROOMS = {
     "fitloom.models": "Function Model Sequential",
     "fitloom.optimizers": "Optimizer",
     "fitloom.layers.graph": "Operation",
+    "fitloom.layers.recomputing": "RematScope",
     "fitloom.quantizers": "Quantizer",
     "fitloom.regularizers": "Regularizer",
     "fitloom.keras.dtype_policies": "DTypePolicy FloatDTypePolicy",

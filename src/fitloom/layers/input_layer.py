@@ -15,7 +15,8 @@ class InputLayer(Layer):
         shape: shape without the batch axis.
         batch_size: size of the batch axis; None for any.
         dtype: dtype of the input; floatx by default.
-        sparse, ragged: must be False (not implemented here).
+        sparse: whether sparse tensors are expected; they are made dense as they come.
+        ragged: must be False (not implemented here).
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
         input_tensor: an existing symbolic tensor to begin with.
         optional: whether None may be passed for it.
@@ -31,9 +32,9 @@ class InputLayer(Layer):
             batch_shape = kwargs.pop("batch_input_shape")
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
-        for argument, value in (("sparse", sparse), ("ragged", ragged)):
-            if value:
-                raise ValueError(f"`{argument}=True` is not supported by Input: feed dense tensors.")
+        if ragged:
+            raise ValueError("`ragged=True` is not supported by Input: feed padded tensors, "
+                             "ragged.to_tensor(), with Embedding(mask_zero=True) or a Masking layer.")
         if input_tensor is not None:
             batch_shape, dtype = self._take(input_tensor, dtype, shape, batch_size, batch_shape)
         elif shape is not None and batch_shape is not None:
@@ -51,10 +52,10 @@ class InputLayer(Layer):
             if size is not None and size < 0:
                 raise ValueError(f"Every dimension of an Input must be positive or None, but received {batch_shape}.")
         self.__dict__.update(_batch_shape=batch_shape, _input_dtype=dtypes.name_of(dtype or config.floatx()))
-        self.sparse = self.ragged = False
+        self.sparse, self.ragged = bool(sparse), False
         self.optional = bool(optional)
         if input_tensor is None:
-            input_tensor = KerasTensor(batch_shape, dtype=self._input_dtype, name=name)
+            input_tensor = KerasTensor(batch_shape, dtype=self._input_dtype, sparse=self.sparse, name=name)
         self._add_node((), {}, input_tensor)
         self.built = True
 
@@ -85,7 +86,7 @@ class InputLayer(Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False,
+        return {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": self.sparse, "ragged": False,
                 "name": self.name, "optional": self.optional}
 
 
@@ -97,7 +98,8 @@ def Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, bat
         shape: shape without the batch axis; None dimensions accept any size.
         batch_size: fixed size of the batch axis.
         dtype: dtype of the input.
-        sparse, ragged: must be False.
+        sparse: whether sparse tensors are expected; they are made dense as they come.
+        ragged: must be False.
         batch_shape: shape with the batch axis.
         name: name of the input.
         tensor: an existing symbolic tensor to use.

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitloom import constraints, engine, initializers, regularizers
 from fitloom.base import completion, dtypes, naming, nest, registry
-from fitloom.layers import call_signature, dtype_policy, tracking
+from fitloom.layers import call_signature, dtype_policy, recomputing, tracking
 from fitloom.layers.call_context import STRUCTURE, context
 from fitloom.layers.call_signature import is_tensor
 from fitloom.layers.graph import Operation
@@ -116,6 +116,8 @@ class Layer(LayerCalls):
             _call_context_args=frozenset(("training",)),
             _initial_weights=initial_weights, _convert_input_args=True, _allow_non_tensor_positional_args=False,
             _super_called=True)
+        if recomputing.OPEN.scopes:
+            state["_recompute"] = recomputing.OPEN.scopes[-1], None
         if self._built_when_made:
             self._build_at_init()
 

@@ -6,11 +6,12 @@ from fitloom import engine, ops
 from fitloom.base import dtypes, naming, nest, tracebacks
 from fitloom.engine.context import CONTEXT, records
 from fitloom.engine.tensor import Tensor
-from fitloom.layers import call_signature, masks, replay
+from fitloom.layers import call_signature, masks, recomputing, replay
 from fitloom.layers.call_context import context
 from fitloom.layers.call_signature import is_tensor
 from fitloom.layers.input_spec import assert_input_compatibility
 from fitloom.layers.layer_state import LayerState
+from fitloom.ops.sparse import to_dense
 
 KerasTensor = engine.KerasTensor
 UNCHANGED = frozenset((bool, int, float, str, type(None)))
@@ -29,6 +30,8 @@ def is_default(method) -> bool:
 
 class LayerCalls(LayerState):
     """The part of `Layer` that answers calls."""
+
+    _recompute = None       # (RematScope, recomputed call) of a layer that was made in one
 
     def __call__(self, *args, **kwargs):
         if len(args) == 1 and records(CONTEXT.trace):
@@ -105,11 +108,12 @@ class LayerCalls(LayerState):
         autocast = self._autocast_dtype
         if autocast is False:
             autocast = self._find_autocast()
+        call = self.call if self._recompute is None else recomputing.call_of(self, args)
         if autocast == CONTEXT.autocast:
-            outputs = self.call(*args, **kwargs)
+            outputs = call(*args, **kwargs)
         else:
             with engine.autocast_scope(autocast):
-                outputs = self.call(*args, **kwargs)
+                outputs = call(*args, **kwargs)
         if self.activity_regularizer is not None:
             for x in nest.flatten(outputs):
                 if is_tensor(x):
@@ -166,7 +170,9 @@ class LayerCalls(LayerState):
         if x.__class__ in UNCHANGED or x.__class__ is KerasTensor:
             return x
         if not is_tensor(x):
-            if not hasattr(x, "__array__") or isinstance(x, type):
+            if hasattr(x, "dense_shape") and not self._allow_non_tensor_positional_args:
+                x = to_dense(x)
+            elif not hasattr(x, "__array__") or isinstance(x, type):
                 return x
             x = engine.convert_to_tensor(x)
         if not self.autocast:

@@ -116,7 +116,8 @@ def record(layer, inputs, kwargs):
         outputs = bound.replay((inputs,))
         return bound.record((inputs,)) if outputs is engine.MISSED else outputs
     if not nest.is_nested(inputs):
-        if not hasattr(inputs, "__array__") or isinstance(inputs, (engine.KerasTensor, type)):
+        if not hasattr(inputs, "__array__") or isinstance(inputs, (engine.KerasTensor, type)) \
+                or hasattr(inputs, "dense_shape"):
             return NOT_RECORDED
         inputs = engine.convert_to_tensor(inputs)
         if inputs.aval.dtype.hasobject:

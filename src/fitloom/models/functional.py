@@ -10,6 +10,7 @@ from fitloom.layers.call_signature import is_tensor
 from fitloom.layers.graph import Graph, Node, Operation, walk
 from fitloom.layers.input_layer import Input, InputLayer
 from fitloom.layers.input_spec import InputSpec
+from fitloom.ops import sparse
 
 KerasTensor = engine.KerasTensor
 
@@ -151,7 +152,7 @@ def _fit(graph, flat):
             continue
         mask = masks.get_mask(x)
         if not is_tensor(x):
-            x = engine.convert_to_tensor(x)
+            x = sparse.to_dense(x) if hasattr(x, "dense_shape") else engine.convert_to_tensor(x)
         if dtypes.name_of(x.dtype) == "string":
             pass                           # for a layer that takes text, whatever dtype its Input was made with
         elif dtypes.name_of(x.dtype) != wanted.dtype and not (isinstance(x, KerasTensor) and x.dtype == wanted.dtype):

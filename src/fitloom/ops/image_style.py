@@ -116,6 +116,26 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
                    fit="crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch")
 
 
+def smart_resize(x, size, interpolation="bilinear", data_format="channels_last", backend_module=None):
+    """Return images of (height, width) `size` without distortion: the middle part of its proportions is resized.
+
+    Args:
+        x: (height, width, channels) or with a batch axis; of an array an array is returned.
+        size: (height, width).
+        interpolation: 'bilinear', 'nearest', 'bicubic', 'lanczos3', 'lanczos5'.
+        backend_module: of Keras; must be None.
+    """
+    if backend_module is not None:
+        raise ValueError("smart_resize expected backend_module=None: there is one backend.")
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise ValueError(f"Expected `size` to be a tuple of 2 integers, but got: {size}.")
+    if len(x.shape) not in (3, 4):
+        raise ValueError("Expected an image array with shape `(height, width, channels)`, or `(batch_size, height, "
+                         f"width, channels)`, but got input with incorrect rank, of shape {tuple(x.shape)}.")
+    found = resize(x, size, interpolation=interpolation, crop_to_aspect_ratio=True, data_format=data_format)
+    return found.numpy() if isinstance(x, np.ndarray) else found
+
+
 @op(name="resize")
 def _resize(x, *, size, method, antialias, fill, first, fit):
     axes = (x.ndim - 2, x.ndim - 1) if first else (x.ndim - 3, x.ndim - 2)

@@ -7,6 +7,7 @@ from fitloom.data.pictures import (
     load_img as load_img,
     save_img as save_img,
 )
+from fitloom.ops.image_style import smart_resize as smart_resize
 from fitloom.trainer.generators import (
     ImageDataGenerator as ImageDataGenerator,
     ImageIterator as DirectoryIterator,
