@@ -151,3 +151,28 @@ def test_unknown_names_have_near_ones():
     with pytest.raises(TypeError, match="Dense"):
         serialization.deserialize_keras_object(
             {"module": "keras.layers", "class_name": "Dens", "config": {}, "registered_name": None})
+
+
+def test_the_form_before_keras_3():
+    class Steps:
+        def __init__(self, count, act=None):
+            self.count, self.act = count, act
+
+        def get_config(self):
+            return {"count": self.count, "act": self.act}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(**config)
+
+    legacy = keras.utils.legacy
+    written = legacy.serialize_keras_object(Steps(3, keras.activations.relu))
+    assert written == {"class_name": "Steps", "config": {"count": 3, "act": "relu"}}
+    assert legacy.deserialize_keras_object(written, None, {"Steps": Steps}).count == 3
+    assert legacy.deserialize_keras_object(written, {"Steps": Steps}).act == "relu"
+    adam = legacy.deserialize_keras_object({"class_name": "Adam", "config": {"learning_rate": 0.5}})
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert keras.legacy.saving.deserialize_keras_object("relu") is keras.activations.relu
+    assert legacy.serialize_keras_object(None) is None is legacy.deserialize_keras_object(None)
+    with pytest.raises(ValueError, match="Unknown step: 'Stepz'.*Did you mean 'Steps'"):
+        legacy.deserialize_keras_object("Stepz", {"Steps": Steps}, printable_module_name="step")

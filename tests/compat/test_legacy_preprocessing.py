@@ -105,3 +105,13 @@ def test_gfile(tmp_path):
     assert not gfile.isdir(str(tmp_path / "folder"))
     with pytest.raises(tf.errors.UnimplementedError, match="local disk"):
         gfile.exists("gs://bucket/file")
+
+
+def test_smart_resize_cuts_the_middle():
+    x = np.arange(4 * 8, dtype="float32").reshape(4, 8, 1)
+    got = tf.keras.preprocessing.image.smart_resize(x, (2, 2), interpolation="nearest")
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_array_equal(got[..., 0], [[11, 13], [27, 29]])
+    assert tf.keras.preprocessing.image.smart_resize(tf.ones((2, 6, 5, 3)), (3, 4)).shape == (2, 3, 4, 3)
+    with pytest.raises(ValueError, match="a picture"):
+        tf.keras.preprocessing.image.smart_resize(x[..., 0], (2, 2))

@@ -179,3 +179,24 @@ def test_masked_steps_do_not_count_in_products_and_extremes():
     b = masking(b)
     assert layers.Maximum()([a, b]).numpy().ravel().tolist() == [0, -2, -1, -3]
     assert layers.Multiply()([a, b]).numpy().ravel().tolist() == [0, -2, -1, 12]
+
+
+def test_attention_is_computed_where_subclasses_override_it():
+    class Doubled(layers.MultiHeadAttention):
+        def _compute_attention(self, query, key, value, attention_mask=None, training=None, **kwargs):
+            outputs, scores = super()._compute_attention(query, key, value, attention_mask=attention_mask,
+                                                         training=training, **kwargs)
+            return 2 * outputs, scores
+
+    x = np.linspace(-1, 1, 24, dtype="float32").reshape(1, 3, 8)
+    plain, doubled = layers.MultiHeadAttention(2, 4, use_bias=False), Doubled(2, 4, use_bias=False)
+    expected, scores = plain(x, x, return_attention_scores=True)
+    doubled(x, x)
+    doubled.set_weights(plain.get_weights())
+    np.testing.assert_allclose(doubled(x, x), 2 * expected, rtol=1e-6)
+    assert doubled(x, x, return_attention_scores=True)[1].shape == scores.shape == (1, 2, 3, 3)
+    heads, none = plain._compute_attention(*[dense(x) for dense in (plain.query_dense, plain.key_dense, plain.value_dense)],
+                                           attention_mask=np.tri(3, dtype="int32")[None])
+    causal = plain(x, x, use_causal_mask=True)
+    np.testing.assert_allclose(plain.output_dense(heads), causal, rtol=1e-6)
+    assert none is None

@@ -108,3 +108,20 @@ def test_unknown_lengths_are_divided():
     assert halves.shape == (None, None, 8) and blocks.shape == (None, None, 20)
     with pytest.raises(Exception, match="1009"):        # what fails for every size fails as it did for the first
         layers.Lambda(lambda x: keras.ops.matmul(x, x))(inputs)
+
+
+def test_shapes_of_a_layers_first_call():
+    dense = layers.Dense(2)
+    assert not hasattr(dense, "output_shape")
+    keras.Sequential([keras.Input((3,)), dense])
+    assert dense.input_shape == (None, 3) and dense.output_shape == (None, 2)
+    add = layers.Add()
+    add([keras.Input((3,)), keras.Input((3,))])
+    assert add.input_shape == [(None, 3), (None, 3)]
+
+    class Own(keras.layers.Layer):
+        def __init__(self, output_shape):
+            super().__init__()
+            self.output_shape = output_shape
+
+    assert Own(7).output_shape == 7

@@ -103,3 +103,11 @@ def test_the_bytes_of_a_scalar_are_those_of_the_message(step, number):
     assert (found.wall_time, found.step, value.tag) == (12.5, step, "täg")
     assert value.metadata.plugin_data.plugin_name == "scalars" and value.metadata.summary_description == "what it is"
     assert np.array_equal(tensor_util.make_ndarray(value.tensor), np.float32(number), equal_nan=True)
+
+
+def test_tensors_as_messages():
+    message = tf.make_tensor_proto([[1.0, 2.0]], shape=(2, 1))
+    assert message.dtype == tf.float32.as_datatype_enum and type(message).FromString(message.SerializeToString()) == message
+    np.testing.assert_array_equal(tf.make_ndarray(message), [[1.0], [2.0]])
+    assert tf.make_tensor_proto("a").string_val == [b"a"] and tf.make_ndarray(tf.constant(3)) == 3
+    assert tf.compat.v1.Summary(value=[tf.compat.v1.Summary.Value(tag="a", simple_value=1.0)]).value[0].tag == "a"

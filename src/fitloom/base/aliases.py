@@ -8,6 +8,8 @@ import runpy
 import sys
 import types
 
+from fitloom.base import private_paths
+
 # What the names of imports become; the longest that fits counts.
 NAMES = {
     "tensorflow": "fitloom",
@@ -23,9 +25,11 @@ class Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, fullname, path=None, target=None):
         own = _own_name(fullname)
+        if fullname == "tensorboard.plugins.hparams.api":           # it writes with tf.summary
+            importlib.import_module("tensorboard.compat.tensorflow_stub.compat").v2 = importlib.import_module("fitloom")
         if own is None:
             return None
-        module = types.ModuleType(fullname) if own == "fitloom.python" else _module(own)   # the way to its `keras`
+        module = _module(own)
         if module is None:
             raise ModuleNotFoundError(f"There is no module '{fullname}': Fitloom stands in for it and has no '{own}'. "
                                       "Import public names: tensorflow.keras.layers, keras.ops and the like.",
@@ -40,10 +44,14 @@ class Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         # It has been run under its own name, and keeps that.
         module.__spec__ = module.__spec__.loader_state[1] or module.__spec__
+        if module.__name__ == "fitloom.keras":
+            module.src = private_paths.module(private_paths.KERAS)      # read without an import of keras.src
 
 
 def _module(name):
     """Return a module of Fitloom, also one known only as an attribute (`tf.compat.v1`), or None."""
+    if f"{name}.".startswith((private_paths.KERAS + ".", private_paths.PYTHON + ".")):
+        return private_paths.module(name)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -280,6 +280,54 @@ def _retrieve(name, config, custom_objects):
         f"custom_objects={{'{name}': {name}}}.{did_you_mean(name, known)}")
 
 
+# ---- `keras.utils.legacy`: the form before Keras 3, {"class_name": ..., "config": ...} or a name
+
+
+def serialize_legacy(instance):
+    """Return an object as {"class_name", "config"}, or a function or class as its name; None stays None."""
+    if instance is None:
+        return None
+    if hasattr(instance, "get_config"):
+        config = {key: serialize_legacy(value) if hasattr(value, "get_config") or callable(value) else value
+                  for key, value in instance.get_config().items()}
+        return {"class_name": registry.get_registered_name(type(instance)), "config": config}
+    if hasattr(instance, "__name__"):
+        return registry.get_registered_name(instance)
+    raise ValueError("serialize_keras_object expected an object with get_config(), a function or a class, but "
+                     f"received {instance!r} (of type {type(instance).__name__}).")
+
+
+def deserialize_legacy(identifier, module_objects=None, custom_objects=None, printable_module_name="object"):
+    """Return the object that `serialize_legacy` described.
+
+    Args:
+        identifier: None, a dict with "class_name" and "config", or a name; anything else is returned as it is.
+        module_objects: name -> class or function, asked after `custom_objects` and before what is built in.
+        custom_objects: name -> class or function.
+        printable_module_name: what the error calls the kind of object.
+    """
+    if isinstance(identifier, dict):
+        if "class_name" not in identifier or "config" not in identifier:
+            raise ValueError(f"Expected a configuration with 'class_name' and 'config', but it has the keys "
+                             f"{sorted(map(str, identifier))}.")
+        name, config = identifier["class_name"], identifier["config"]
+    elif isinstance(identifier, str):
+        name, config = identifier, None
+    else:
+        return identifier
+    found = (custom_objects or {}).get(name) or registry.get_registered_object(name, custom_objects, module_objects) \
+        or registry.lookup(name, None)
+    if found is None:
+        raise ValueError(f"Unknown {printable_module_name}: '{name}'. Pass it in custom_objects, or decorate it "
+                         "with @keras.saving.register_keras_serializable()." + did_you_mean(name, module_objects or ()))
+    if config is None:
+        return found() if isinstance(found, type) else found
+    if not hasattr(found, "from_config"):
+        return found(**config)
+    with registry.custom_object_scope(custom_objects or {}):
+        return found.from_config(config)
+
+
 serialize, deserialize = serialize_keras_object, deserialize_keras_object
 
 

@@ -13,8 +13,8 @@ __version__ = "3.15.1"  # the version of the Keras API that is followed
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
 _NAMESPACES = """
     activations applications backend callbacks config constraints datasets distillation distribution dtype_policies
-    export initializers layers losses metrics mixed_precision models ops optimizers preprocessing quantizers random
-    regularizers saving tree utils wrappers
+    export initializers layers legacy losses metrics mixed_precision models ops optimizers preprocessing quantizers
+    random regularizers saving tree utils
 """.split()
 
 # Root names, by the module they come from.

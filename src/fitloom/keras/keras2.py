@@ -29,11 +29,9 @@ _VIEWS = {
     "experimental": "optimizers.schedules",
     "mixed_precision.experimental": "mixed_precision",
     "models.sequential": "models",
-    "legacy": "saving",
-    "legacy.saving": "saving",
     "objectives": "losses",
     "saving.legacy": "saving",
-    "utils.legacy": "utils",
+    "utils.legacy": "legacy.saving",
 }
 # names that are others today
 _RENAMED = {

@@ -309,14 +309,20 @@ class MultiHeadAttention(_ProjectedAttention):
         visible = self._visible(query.shape[1], value.shape[1], query_mask, value_mask, key_mask, attention_mask,
                                 use_causal_mask)
         gate = ops.sigmoid(self._gate_dense(query)) if self.use_gate else None
-        heads = self._attend(self._query_dense(query), self._key_dense(key), self._value_dense(value), visible,
-                             training, return_attention_scores)
-        outputs, scores = heads if return_attention_scores else (heads, None)
+        outputs, scores = self._compute_attention(
+            self._query_dense(query), self._key_dense(key), self._value_dense(value), attention_mask=visible,
+            training=training, return_attention_scores=return_attention_scores)
         outputs = self._output_dense(outputs if gate is None else outputs * gate)
         return (outputs, scores) if return_attention_scores else outputs
 
-    def _attend(self, query, key, value, visible, training, return_scores):
-        """Run the heads. The kernel takes one axis of positions: others join the batch."""
+    def _compute_attention(self, query, key, value, attention_mask=None, training=None,
+                           return_attention_scores=False):
+        """Run the heads: the outputs `(batch, T, heads, size)`, and the weights if asked for or None.
+
+        Subclasses call and override it, by this name. The kernel takes one axis of positions: others join the batch.
+        """
+        return_scores = return_attention_scores
+        visible = None if attention_mask is None else ops.cast(attention_mask, "bool")
         shape, axes = tuple(query.shape), self.attention_axes
         others = [i for i in range(1, len(shape) - 2) if i not in axes]
         order = [0, *others, *axes, len(shape) - 2, len(shape) - 1]
@@ -345,7 +351,7 @@ class MultiHeadAttention(_ProjectedAttention):
             outputs = ops.transpose(outputs, np.argsort(order).tolist())
             if return_scores:
                 scores = ops.reshape(scores, (*lead, self.num_heads, *positions[0], *positions[1]))
-        return (outputs, scores) if return_scores else outputs
+        return outputs, scores
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         """Return the query's shape with the output's last axes."""

@@ -13,6 +13,19 @@ KerasHistory = collections.namedtuple("KerasHistory", ["operation", "node_index"
 _PLAIN = (str, int, float, bool, type(None))
 
 
+class _ShapeOf:
+    """The shape or shapes of an operation's symbolic `input` or `output`."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def __get__(self, operation, owner):
+        if operation is None:
+            return self
+        values = getattr(operation, self.what)
+        return [tuple(x.shape) for x in values] if isinstance(values, list) else tuple(values.shape)
+
+
 class Operation:
     """What can stand in a graph: layers, models, and single operations on symbolic tensors.
 
@@ -55,6 +68,9 @@ class Operation:
     def output(self):
         """The symbolic output(s) of the first call; Raises AttributeError before there was one."""
         return self._node_attribute("output_tensors", "output")
+
+    # Keras 2's; an attribute of the instance or of a subclass that has this name goes first.
+    input_shape, output_shape = _ShapeOf("input"), _ShapeOf("output")
 
     def get_config(self):
         """Return the constructor's arguments as plain data."""

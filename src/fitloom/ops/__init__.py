@@ -113,7 +113,6 @@ from fitloom.ops.arithmetic import (
     zeta as zeta,
 )
 from fitloom.ops.casting import (
-    TensorMessage as TensorMessage,
     as_string as as_string,
     bitcast as bitcast,
     bytes_array as bytes_array,

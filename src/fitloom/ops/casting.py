@@ -128,22 +128,23 @@ def bytes_array(flat, shape):
 
 def make_ndarray(tensor):
     """Return the NumPy array of a tensor, or of a message made by `make_tensor_proto`."""
-    return np.asarray(getattr(tensor, "array_value", tensor))
+    if not hasattr(tensor, "tensor_content"):
+        return np.asarray(tensor)
+    from tensorboard.util import tensor_util
 
-
-class TensorMessage:
-    """What `make_tensor_proto` returns: a value with its dtype and shape."""
-
-    def __init__(self, array):
-        self.array_value = array
-        self.dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
-        self.tensor_shape = array.shape
+    return tensor_util.make_ndarray(tensor)
 
 
 def make_tensor_proto(values, dtype=None, shape=None, verify_shape=False, allow_broadcast=False):
-    """Return a message that holds `values`; `make_ndarray` gives them back."""
+    """Return `values` as a TensorProto, as TensorBoard brings it along; `make_ndarray` gives them back."""
+    from tensorboard.util import tensor_util
+
     array = np.asarray(engine.convert_to_tensor(values, dtype=dtype))
-    return TensorMessage(array if shape is None else array.reshape(tuple(shape)))
+    if shape is not None and verify_shape and array.shape != tuple(shape):
+        raise TypeError(f"make_tensor_proto expected values of shape {tuple(shape)}, but received {array.shape}.")
+    if shape is not None:
+        array = np.broadcast_to(array, shape) if allow_broadcast or array.size == 1 else array.reshape(tuple(shape))
+    return tensor_util.make_tensor_proto(array)
 
 
 # ---- dtype rules of tf.experimental.numpy and keras.backend

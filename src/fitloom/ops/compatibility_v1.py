@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging as _logging
 
 from fitloom import engine, ops
@@ -79,3 +80,14 @@ class networks:
         from fitloom.ops.decoding import ctc_beam_search_decoder
 
         return ctc_beam_search_decoder(inputs, sequence_length, beam_width, top_paths, merge_repeated)
+
+
+_MESSAGES = {"Summary": "summary_pb2", "SummaryMetadata": "summary_pb2", "HistogramProto": "histogram_pb2",
+             "Event": "event_pb2"}
+
+
+def __getattr__(name):
+    """Return one of TensorFlow's messages, which TensorBoard brings along."""
+    if name not in _MESSAGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tensorboard.compat.proto.{_MESSAGES[name]}"), name)
