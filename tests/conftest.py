@@ -19,6 +19,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Some hundred processes are started, and each would parse the whole package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+import contextlib  # noqa: E402
+import ctypes  # noqa: E402
 import gc  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -89,14 +91,25 @@ def _resident_bytes():
         return int(statistics.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+_kept_bytes = 0  # what stayed resident when programs were dropped last
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_between_files():
-    """Drop compiled programs when a worker has grown: thousands of tests keep some gigabytes of them."""
+    """Drop compiled programs when a worker has grown: thousands of tests keep some gigabytes of them.
+
+    Dropping them and compiling the common ones again takes seconds, and not all memory goes back to the system: it
+    is done when there is a gigabyte to gain.
+    """
+    global _kept_bytes
     yield
-    if Path("/proc/self/statm").exists() and _resident_bytes() > 2.5e9:
+    if Path("/proc/self/statm").exists() and _resident_bytes() > max(2.5e9, _kept_bytes + 1e9):
         import jax
 
         import fitloom as tf
 
         tf.keras.backend.clear_session()
         jax.clear_caches()
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
+        _kept_bytes = _resident_bytes()
