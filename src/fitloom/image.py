@@ -75,6 +75,7 @@ from fitloom.ops.image_measures import (
     ssim_multiscale as ssim_multiscale,
     total_variation as total_variation,
 )
+from fitloom.ops.morphology import extract_glimpse as extract_glimpse
 from fitloom.ops.image_windows import (
     sample_distorted_bounding_box as sample_distorted_bounding_box,
     stateless_sample_distorted_bounding_box as stateless_sample_distorted_bounding_box,

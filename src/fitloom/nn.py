@@ -79,3 +79,7 @@ from fitloom.ops.random import (
 )
 from fitloom.ops import nn_experimental as experimental
 from fitloom.ops.ordering import approx_max_k as approx_max_k, approx_min_k as approx_min_k
+from fitloom.ops.morphology import (
+    dilation2d as dilation2d,
+    erosion2d as erosion2d,
+)

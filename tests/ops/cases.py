@@ -233,3 +233,17 @@ CASES += [("math.acosh", (P + 1,), {}), ("math.erfcinv", (P / 4,), {}), ("math.i
           ("signal.fft3d", (M3.astype(np.complex64),), {}), ("signal.ifft3d", (M3.astype(np.complex64),), {}),
           ("signal.fftshift", (X,), {}), ("signal.ifftshift", (X,), {"axes": 1}), ("signal.idct", (X,), {}),
           ("signal.kaiser_window", (6,), {}), ("signal.vorbis_window", (6,), {})]
+
+# other cosine transforms, functions of SciPy, grey-scale morphology, glimpses
+FILTER = KERNEL[:2, :2, :, 0]
+WAVE = np.sin(np.arange(24, dtype=np.float32) * 0.7).reshape(2, 12)
+CASES += [("signal.dct", (X, 1), {}), ("signal.dct", (X, 3), {}), ("signal.dct", (X, 4), {}),
+          ("signal.dct", (X, 3), {"norm": "ortho"}), ("signal.dct", (X, 4), {"norm": "ortho"}), ("signal.idct", (X, 4), {}),
+          ("signal.mdct", (WAVE, 8), {}), ("signal.mdct", (WAVE, 8), {"window_fn": None, "pad_end": True, "norm": "ortho"}),
+          ("signal.inverse_mdct", (WAVE.reshape(2, 3, 4),), {}), ("signal.kaiser_bessel_derived_window", (8,), {})]
+CASES += [(f"math.special.{name}", (P + 0.5,), {}) for name in (
+    "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "bessel_k0", "bessel_k1", "bessel_k0e", "bessel_k1e", "dawsn",
+    "fresnel_sin", "fresnel_cos")]
+CASES += [("nn.dilation2d", (IMAGE, FILTER, [1, 1, 2, 1], "SAME", "NHWC", [1, 1, 1, 1]), {}),
+          ("nn.erosion2d", (IMAGE, FILTER, [1, 1, 1, 1], "VALID", "NHWC", [1, 1, 1, 1]), {}),
+          ("image.extract_glimpse", (IMAGE, [2, 3], np.tile(np.array([[0.3, -0.9]], np.float32), (IMAGE.shape[0], 1))), {"noise": "zero"})]

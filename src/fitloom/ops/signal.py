@@ -215,43 +215,96 @@ def linear_to_mel_weight_matrix(num_mel_bins=20, num_spectrogram_bins=129, sampl
     return engine.Tensor(np.pad(weights, [(1, 0), (0, 0)]).astype(dtypes.numpy_dtype(dtype)))
 
 
+def _cosines(size, type, ortho):
+    """Return the matrix of a cosine transform, from rows to frequencies."""
+    n, k = np.arange(size)[:, None], np.arange(size)[None, :]
+    if type == 1:
+        return np.cos(np.pi * n * k / max(1, size - 1)) * np.where((n == 0) | (n == size - 1), 1.0, 2.0)
+    if type == 2:
+        basis = 2 * np.cos(np.pi / size * (n + 0.5) * k)
+        return basis * np.where(k == 0, np.sqrt(0.25 / size), np.sqrt(0.5 / size)) if ortho else basis
+    if type == 3:
+        basis = np.cos(np.pi / size * n * (k + 0.5))
+        return basis * (np.where(n == 0, np.sqrt(1 / size), np.sqrt(2 / size)) if ortho else np.where(n == 0, 1.0, 2.0))
+    basis = 2 * np.cos(np.pi / size * (n + 0.5) * (k + 0.5))
+    return basis * np.sqrt(0.5 / size) if ortho else basis
+
+
 @op(name="dct")
-def _dct(x, *, n, ortho):
+def _dct(x, *, type, n, ortho):
     size = x.shape[-1] if n is None else n
-    x = _fit(x, (size,))
-    basis = 2 * np.cos(np.pi / size * (np.arange(size) + 0.5)[:, None] * np.arange(size))
-    if ortho:
-        basis = basis * np.where(np.arange(size) == 0, np.sqrt(0.25 / size), np.sqrt(0.5 / size))
-    return x @ jnp.asarray(basis, x.dtype)
+    return _fit(x, (size,)) @ jnp.asarray(_cosines(size, type, ortho), x.dtype)
 
 
 def dct(input, type=2, n=None, axis=-1, norm=None, name=None):
-    """Return the discrete cosine transform of type 2 along the last axis."""
-    if type != 2 or axis != -1:
-        raise NotImplementedError("signal.dct computes type 2 along the last axis.")
-    return _dct(tensor(input), n=n, ortho=norm == "ortho")
+    """Return the discrete cosine transform of type 1, 2, 3 or 4 along the last axis, cut or filled up to `n` first."""
+    if axis != -1:
+        raise NotImplementedError("signal.dct works along the last axis: axis=-1.")
+    if type not in (1, 2, 3, 4):
+        raise ValueError(f"signal.dct computes the types 1, 2, 3 and 4, but received type={type}.")
+    if norm not in (None, "ortho") or norm and type == 1:
+        raise ValueError(f"signal.dct takes norm=None, or 'ortho' for the types 2, 3 and 4, but received {norm!r}.")
+    if n is not None and type == 4:
+        raise NotImplementedError("signal.dct of type 4 takes the whole axis: n=None.")
+    if n is not None and n < 1:
+        raise ValueError(f"signal.dct needs n of at least 1, but received {n}.")
+    return _dct(tensor(input), type=type, n=n, ortho=norm == "ortho")
+
+
+def idct(input, type=2, n=None, axis=-1, norm=None, name=None):
+    """Return the inverse of `dct` times a factor: 2 n (2 (n - 1) for type 1), or 1 if norm='ortho'."""
+    if n is not None:
+        raise NotImplementedError("signal.idct takes the whole axis: n=None.")
+    return dct(input, {1: 1, 2: 3, 3: 2, 4: 4}.get(type, type), None, axis, norm)
+
+
+def kaiser_bessel_derived_window(window_length, beta=12.0, dtype=dtypes.float32, name=None):
+    """Return the Kaiser-Bessel derived window: the square root of a Kaiser window's running share, and its mirror."""
+    half = static_int(window_length) // 2
+    running = np.cumsum(np.kaiser(half + 1, float(beta)))
+    rising = np.sqrt(running[:-1] / running[-1])
+    return engine.Tensor(np.concatenate([rising, rising[::-1]]).astype(dtypes.numpy_dtype(dtype)))
+
+
+def mdct(signals, frame_length, window_fn=vorbis_window, pad_end=False, norm=None, name=None):
+    """Return the modified discrete cosine transform: (..., samples) to (..., frames, frame_length / 2).
+
+    Frames half a length apart are windowed (divided by sqrt(2) if `window_fn` is None), folded to a half and
+    transformed by the cosine transform of type 4.
+    """
+    length = static_int(frame_length)
+    if length % 4:
+        raise ValueError(f"signal.mdct needs a frame_length that is a multiple of 4, but received {length}.")
+    frames = frame(signals, length, length // 2, pad_end=pad_end)
+    frames = frames * (window_fn(length, dtype=frames.dtype) if window_fn is not None else float(np.sqrt(0.5)))
+    return _mdct(frames, ortho=norm == "ortho")
+
+
+@op(name="mdct")
+def _mdct(frames, *, ortho):
+    a, b, c, d = jnp.split(frames, 4, axis=-1)
+    folded = jnp.concatenate([-c[..., ::-1] - d, a - b[..., ::-1]], axis=-1)
+    return folded @ jnp.asarray(_cosines(folded.shape[-1], 4, ortho), folded.dtype)
+
+
+def inverse_mdct(mdcts, window_fn=vorbis_window, norm=None, name=None):
+    """Return the signal of `mdct`'s result, but for the first and last half frame."""
+    mdcts = tensor(mdcts)
+    half = mdcts.shape[-1]
+    frames = _inverse_mdct(mdcts, ortho=norm == "ortho")
+    frames = frames * (window_fn(2 * half, dtype=frames.dtype) if window_fn is not None else float(np.sqrt(0.5)))
+    return overlap_and_add(frames, half)
+
+
+@op(name="inverse_mdct")
+def _inverse_mdct(x, *, ortho):
+    size = x.shape[-1]
+    folded = x @ jnp.asarray(_cosines(size, 4, ortho) * (1 if ortho else 0.5 / size), x.dtype)
+    first, second = jnp.split(folded, 2, axis=-1)
+    return jnp.concatenate([second, -second[..., ::-1], -first[..., ::-1], -first], axis=-1)
 
 
 def mfccs_from_log_mel_spectrograms(log_mel_spectrograms, name=None):
     """Return mel-frequency cepstral coefficients: a scaled cosine transform of log mel spectra."""
     x = tensor(log_mel_spectrograms)
     return dct(x) * float(1.0 / np.sqrt(2.0 * x.shape[-1]))
-
-
-@op(name="idct")
-def _idct(x, *, n, ortho):
-    size = x.shape[-1] if n is None else n
-    x = _fit(x, (size,))
-    angle = np.cos(np.pi / size * (np.arange(size) + 0.5)[None, :] * np.arange(size)[:, None])
-    if ortho:
-        basis = angle * np.where(np.arange(size) == 0, np.sqrt(1 / size), np.sqrt(2 / size))[:, None]
-    else:
-        basis = angle * np.where(np.arange(size) == 0, 1.0, 2.0)[:, None]
-    return x @ jnp.asarray(basis, x.dtype)
-
-
-def idct(input, type=2, n=None, axis=-1, norm=None, name=None):
-    """Return the inverse discrete cosine transform of type 2 along the last axis (times 2 n, unless norm='ortho')."""
-    if type != 2 or axis != -1:
-        raise NotImplementedError("signal.idct computes type 2 along the last axis.")
-    return _idct(tensor(input), n=n, ortho=norm == "ortho")
