@@ -13,13 +13,8 @@ __version__ = "3.15.1"  # the version of the Keras API that is followed
 # Each namespace is a file keras/<name>.py of explicit re-exports, written by the owner of the room.
 _NAMESPACES = """
     activations applications backend callbacks config constraints datasets distillation distribution dtype_policies
-<<<<<<< HEAD
     export initializers layers legacy losses metrics mixed_precision models ops optimizers preprocessing quantizers
-    random regularizers saving tree utils
-=======
-    export initializers layers losses metrics mixed_precision models ops optimizers preprocessing quantizers random
-    regularizers saving tree utils visualization wrappers
->>>>>>> 782cfb8 (keras.visualization)
+    random regularizers saving tree utils visualization wrappers
 """.split()
 
 # Root names, by the module they come from.
