@@ -214,3 +214,18 @@ def test_a_gradient_function_inside_tf_function_may_use_what_is_around_it():
     with tf.GradientTape() as tape:
         y = call(x)
     assert float(tape.gradient(y, weight)) == 5.0
+
+
+def test_custom_gradients_take_structures():
+    @tf.custom_gradient
+    def total(parts, scale):
+        def gradient(upstream):
+            return {"a": upstream * 2, "b": [upstream * 3, None]}, None
+        return (parts["a"] + parts["b"][0] + parts["b"][1]) * scale, gradient
+
+    parts = {"a": tf.constant(1.0), "b": [tf.constant(2.0), tf.constant(3.0)]}
+    with tf.GradientTape() as tape:
+        tape.watch(parts)
+        y = total(parts, tf.constant(1.0))
+    found = tape.gradient(y, parts)
+    assert float(y) == 6 and float(found["a"]) == 2 and float(found["b"][0]) == 3 and not found["b"][1]

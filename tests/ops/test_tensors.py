@@ -254,3 +254,34 @@ def test_a_matrix_is_transposed_or_adjoint():
         tf.matmul([[1.0]], [[1.0]], transpose_a=True, adjoint_a=True)
     clipped = tf.clip_by_norm(tf.IndexedSlices(tf.constant([[3.0, 4.0]]), tf.constant([0])), 1.0)
     np.testing.assert_allclose(clipped.values.numpy(), [[0.6, 0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("indices", [[[1], [0]], [[0], [0]], [[5], [6]]])
+def test_dense_tensors_are_made_of_sorted_indices(indices):
+    sparse = tf.SparseTensor(indices, [1.0, 2.0], [2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="to_dense"):
+        tf.sparse.to_dense(sparse)
+    if indices[0][0] < 2:
+        assert float(tf.sparse.reduce_sum(sparse)) == 3.0                  # values at one place add up
+        assert tf.sparse.to_dense(sparse, validate_indices=False).shape == (2,)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: tf.RaggedTensor.from_row_splits([1, 2, 3], [0, 2, 2]), lambda: tf.RaggedTensor.from_row_lengths([1, 2], [1, 2]),
+    lambda: tf.RaggedTensor.from_row_splits([1, 2, 3], [1, 3]), lambda: tf.RaggedTensor.from_row_splits([1], [0, 2, 1]),
+])
+def test_ragged_rows_cover_all_values(make):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="cover"):
+        make()
+
+
+def test_whole_variables_do_not_take_fractions():
+    variable = tf.Variable([1, 2])
+    with pytest.raises(TypeError, match="whole numbers"):
+        variable.assign([1.5, 2.0])
+    assert variable.numpy().tolist() == [1, 2]
+
+
+def test_errors_have_the_numbers_of_their_kinds():
+    assert tf.errors.InvalidArgumentError(None, None, "x").error_code == tf.errors.INVALID_ARGUMENT == 3
+    assert tf.errors.OutOfRangeError("end").error_code == tf.errors.OUT_OF_RANGE == 11

@@ -29,6 +29,8 @@ class _Backward(InlineTrace):
 class _CustomGradient(Block):
     """One instruction whose backward pass calls the user's gradient function."""
 
+    nested = False             # whether arguments, and so the gradients, are structures
+
     def transform(self, fn, avals, layout, keywords):
         count, variables = len(avals), layout.variables
         seeded = layout.seeded
@@ -64,8 +66,9 @@ class _CustomGradient(Block):
         if trainable:
             grads, variable_grads = gradient(*upstream, variables=trainable)
             by_variable = dict(zip(trainable, variable_grads))
-            return _as_list(grads) + [by_variable.get(v) for v in variables]
-        found = _as_list(gradient(*upstream))
+            return (nest.flatten(grads) if self.nested else _as_list(grads)) + [by_variable.get(v) for v in variables]
+        found = gradient(*upstream)
+        found = nest.flatten(found) if self.nested else _as_list(found)
         if len(found) != len(inputs):
             raise ValueError(f"The gradient function of '{self.name}' returned {len(found)} gradients for "
                              f"{len(inputs)} inputs.")
@@ -105,16 +108,26 @@ def custom_gradient(f=None):
 
     @functools.wraps(f)
     def decorated(*args, **kwargs):
-        key = tuple(sorted(kwargs.items()))
+        nested, key = any(map(nest.is_nested, args)), tuple(sorted(kwargs.items()))
+        nested = nested and any(isinstance(leaf, Tensor) or getattr(leaf, "is_variable", False)
+                                for leaf in nest.flatten(args))
+        if nested:
+            outline = nest.map_structure(lambda _: 0, args)
+            key = (repr(outline), key)
         block = blocks.get(key)
         if block is None:
             user = functools.partial(f, **kwargs) if kwargs else f
+            if nested:
+                plain = user
+
+                def user(*tensors):
+                    return plain(*nest.pack_sequence_as(outline, tensors))
             # A result that is a plain number has the user's gradient, too.
             block = _CustomGradient(lambda *tensors: nest.map_structure(_as_tensor, user(*tensors)[0]),
                                     getattr(f, "__name__", "custom_gradient"))
-            block.user = user
+            block.user, block.nested = user, nested
             blocks[key] = block
-        return block([convert_to_tensor(a) for a in args])
+        return block([convert_to_tensor(a) for a in (nest.flatten(args) if nested else args)])
     return decorated
 
 

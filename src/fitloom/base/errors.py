@@ -19,6 +19,12 @@ class OpError(Exception):
     def __str__(self):
         return str(self.message)
 
+    @property
+    def error_code(self):
+        """The number of the error's kind, as in `tf.errors.INVALID_ARGUMENT`."""
+        kind = next((c.__name__ for c in type(self).__mro__ if c.__name__ in _CODES), "UnknownError")
+        return _CODES[kind]
+
 
 class InvalidArgumentError(OpError, ValueError):
     """An operation received an argument it cannot work with."""
@@ -94,6 +100,12 @@ class UnavailableError(OpError):
 
 class UnknownError(OpError):
     """An error without a better class."""
+
+
+_CODES = {"CancelledError": 1, "UnknownError": 2, "InvalidArgumentError": 3, "DeadlineExceededError": 4,
+          "NotFoundError": 5, "AlreadyExistsError": 6, "PermissionDeniedError": 7, "ResourceExhaustedError": 8,
+          "FailedPreconditionError": 9, "AbortedError": 10, "OutOfRangeError": 11, "UnimplementedError": 12,
+          "InternalError": 13, "UnavailableError": 14, "DataLossError": 15, "UnauthenticatedError": 16}
 
 
 class NoValueError(NotImplementedError, AttributeError):

@@ -212,6 +212,9 @@ class Variable:
                 return self._reshape_to(value)
             raise ValueError(f"Cannot assign a value of shape {value.aval.shape} to variable '{self._name}' of shape "
                              f"{self.aval.shape}.")
+        if value.aval.dtype.kind in "fc" and self.aval.dtype.kind in "iub" and not isinstance(self, KerasVariable):
+            raise TypeError(f"Cannot assign values of dtype {value.dtype.name} to variable '{self._name}' of dtype "
+                            f"{dtypes.name_of(self.aval.dtype)}: they would be cut to whole numbers. Cast them first.")
         if isinstance(self, KerasVariable) or value.trace is None and value._value.__class__ is np.ndarray:
             return _cast(value, dtype=self.aval.dtype.name)
         raise ValueError(f"Cannot assign a value of dtype {value.dtype.name} to variable '{self._name}' of dtype "

@@ -45,13 +45,20 @@ class RaggedTensor:
     @classmethod
     def from_row_splits(cls, values, row_splits, name=None, validate=True):
         """Return the ragged tensor whose row i is values[row_splits[i]:row_splits[i + 1]]."""
-        return cls(values if isinstance(values, RaggedTensor) else tensor(values), row_splits)
+        made = cls(values if isinstance(values, RaggedTensor) else tensor(values), row_splits)
+        if validate:
+            splits, count = made._splits, len(values) if isinstance(values, RaggedTensor) else made.values.shape[0]
+            if not len(splits) or splits[0] != 0 or (np.diff(splits) < 0).any() or count not in (None, splits[-1]):
+                raise InvalidArgumentError(f"The rows of a ragged tensor must cover its {count} values in order, but "
+                                           f"its row_splits are {splits[:20].tolist()}.")
+        return made
 
     @classmethod
     def from_row_lengths(cls, values, row_lengths, name=None, validate=True):
         """Return the ragged tensor with the given lengths of rows."""
         lengths = _partition(row_lengths, "row lengths")
-        return cls.from_row_splits(values, np.concatenate([[0], np.cumsum(lengths)]).astype(lengths.dtype))
+        return cls.from_row_splits(values, np.concatenate([[0], np.cumsum(lengths)]).astype(lengths.dtype),
+                                   validate=validate)
 
     @classmethod
     def from_value_rowids(cls, values, value_rowids, nrows=None, name=None, validate=True):

@@ -173,8 +173,14 @@ def from_dense(tensor, name=None):
 
 
 def to_dense(sp_input, default_value=None, validate_indices=True, name=None):
-    """Return the dense tensor, `default_value` (0) where there is no value."""
+    """Return the dense tensor, `default_value` (0) where there is no value.
+
+    Raises:
+        tf.errors.InvalidArgumentError: with `validate_indices`, indices are repeated, not sorted or out of bounds.
+    """
     places, shape = np.asarray(sp_input.indices), tuple(sp_input.shape)
+    if validate_indices and len(places):
+        _check_order(places, shape)
     if sp_input.dtype is dtypes.string:
         whole = bytes_array([b"" if default_value is None else default_value] * int(np.prod(shape)), shape)
         whole[tuple(places.T)] = np.asarray(sp_input.values)
@@ -185,15 +191,35 @@ def to_dense(sp_input, default_value=None, validate_indices=True, name=None):
     return indexing.tensor_scatter_nd_update(base, sp_input.indices, sp_input.values)
 
 
+def _check_order(places, shape):
+    """Raise unless coordinates lie in `shape` and grow from each to the next."""
+    if (places < 0).any() or (places >= np.asarray(shape, np.int64)).any():
+        wrong = places[((places < 0) | (places >= np.asarray(shape, np.int64))).any(1)][0]
+        raise InvalidArgumentError(f"to_dense expected indices within the shape {shape}, but received "
+                                   f"{wrong.tolist()}.")
+    flat = np.ravel_multi_index(tuple(places.T), shape) if shape else np.zeros(len(places), np.int64)
+    steps = np.diff(flat)
+    if (steps <= 0).any():
+        at = int(np.argmax(steps <= 0)) + 1
+        what = "is repeated" if steps[at - 1] == 0 else "is out of order: sort them with tf.sparse.reorder"
+        raise InvalidArgumentError(f"to_dense expected sorted indices without repetition, but index {at}, "
+                                   f"{places[at].tolist()}, {what}.")
+
+
+def _summed(sp_input):
+    """Return the dense tensor, values at the same place added."""
+    return indexing.scatter_nd(sp_input.indices, sp_input.values, tuple(sp_input.shape))
+
+
 def sparse_dense_matmul(sp_a, b, adjoint_a=False, adjoint_b=False, name=None):
     """Return the product of a sparse and a dense matrix (either may be the sparse one)."""
-    dense = [to_dense(m) if isinstance(m, SparseTensor) else m for m in (sp_a, b)]
+    dense = [_summed(m) if isinstance(m, SparseTensor) else m for m in (sp_a, b)]
     return matmul(*dense, adjoint_a=adjoint_a, adjoint_b=adjoint_b)
 
 
 def sparse_reduce_sum(sp_input, axis=None, keepdims=None, output_is_sparse=False, name=None):
     """Return the sum over `axis`, dense unless asked otherwise."""
-    total = reductions.reduce_sum(to_dense(sp_input), axis, bool(keepdims))
+    total = reductions.reduce_sum(_summed(sp_input), axis, bool(keepdims))
     return from_dense(total) if output_is_sparse else total
 
 
