@@ -176,3 +176,18 @@ def test_the_form_before_keras_3():
     assert legacy.serialize_keras_object(None) is None is legacy.deserialize_keras_object(None)
     with pytest.raises(ValueError, match="Unknown step: 'Stepz'.*Did you mean 'Steps'"):
         legacy.deserialize_keras_object("Stepz", {"Steps": Steps}, printable_module_name="step")
+
+
+def test_names_of_the_callers_own_module():
+    class Greedy:
+        pass
+
+    def score():
+        pass
+
+    table = {"greedy": Greedy, "score": score}
+    named = dict(module_objects=table, printable_module_name="samplers")
+    assert isinstance(keras.saving.deserialize_keras_object("greedy", **named), Greedy)
+    assert keras.saving.deserialize_keras_object("score", **named) is score
+    with pytest.raises(TypeError, match="unknown arguments"):
+        keras.saving.deserialize_keras_object("score", nonsense=1)

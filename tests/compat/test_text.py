@@ -134,3 +134,9 @@ def test_names_of_classes_inside_a_function():
         return tf.gather(["cat", "dog"], tf.argmax(scores, -1))
     with pytest.warns(UserWarning, match="indices into a string tensor"):
         assert name(tf.constant([[0.1, 0.9], [1.0, 0.0]])).numpy().tolist() == [b"dog", b"cat"]
+
+
+def test_a_rewrite_with_a_group_that_does_not_exist_changes_nothing():
+    got = tf.strings.regex_replace(["a.", "b"], r"[.,]$", r" \0 \1")
+    assert got.numpy().tolist() == [b"a.", b"b"]
+    assert tf.strings.regex_replace("a.", r"([.,])$", r" \0 \1").numpy() == b"a . ."

@@ -427,3 +427,30 @@ def test_layers_of_a_remat_scope_recompute_and_give_the_same_gradients():
         assert not tf.keras.RematScope("activations").chooses(Twice(), ())
     with pytest.raises(ValueError, match="Invalid mode"):
         tf.keras.RematScope("some")
+
+
+def test_a_call_that_hands_everything_on():
+    class Frozen(layers.BatchNormalization):
+        def call(self, *args, **kwargs):
+            return super().call(*args, **{**kwargs, "training": False})
+
+    symbolic = keras.Input((4, 3))
+    made = Frozen()
+    assert made(symbolic).shape == (None, 4, 3) and made.gamma.shape == (3,)
+    assert Frozen()(tf.ones((2, 3))).shape == (2, 3)
+
+
+def test_sublayers_made_after_the_base_class_s_build():
+    class Late(layers.Layer):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.dense = layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    late = Late()
+    late(tf.ones((1, 3)))
+    assert len(late.weights) == 2
+    with pytest.raises(ValueError, match="already built"):
+        late.another = layers.Dense(2)

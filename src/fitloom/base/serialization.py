@@ -167,12 +167,20 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, **unkn
         config: the data.
         custom_objects: dict from names to your classes and functions.
         safe_mode: whether to refuse byte code (lambdas).
+        **unknown: `module_objects`, a dict like `custom_objects` and asked after it, in which a text alone stands for
+            the function or an instance of the class; `printable_module_name` is of no use.
 
     Raises:
         TypeError: a class or function that is neither this package's nor yours.
         ValueError: byte code in safe mode.
     """
-    unknown.pop("module_objects", None)
+    module_objects = unknown.pop("module_objects", None)
+    unknown.pop("printable_module_name", None)
+    if module_objects:
+        if isinstance(config, str) and config in module_objects and config not in (custom_objects or {}):
+            found = module_objects[config]
+            return found() if isinstance(found, type) else found
+        custom_objects = {**module_objects, **(custom_objects or {})}
     if unknown:
         raise TypeError(f"deserialize_keras_object received unknown arguments {sorted(unknown)}.")
     if _state.safe_mode is not None:

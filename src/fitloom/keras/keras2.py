@@ -20,6 +20,7 @@ _VIEWS = {
         normalization.layer_normalization pooling preprocessing recurrent recurrent_v2 wrappers
         """.split()},
     **{f"utils.{name}": "utils" for name in "data_utils generic_utils io_utils np_utils vis_utils".split()},
+    "backend_config": "config",
     "callbacks.callbacks": "callbacks",
     "callbacks.experimental": "callbacks",
     "engine": "layers models",

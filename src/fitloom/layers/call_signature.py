@@ -103,7 +103,11 @@ def tensor_arguments(arguments):
 
 
 def shapes_of(arguments):
-    """Return {'inputs_shape': (None, 3), ...} for the tensor arguments other than the mask."""
+    """Return {'inputs_shape': (None, 3), ...} for the tensor arguments other than the mask.
+
+    A `call(self, *args)` hands its arguments on: the first of them counts.
+    """
+    arguments = {**arguments, "inputs": arguments["args"][0]} if arguments.get("args") else arguments
     return {f"{name}_shape": nest.map_structure(lambda x: None if x is None else engine.known_shape(x.shape), value)
             for name, value in tensor_arguments(arguments).items() if name not in ("mask", "args", "kwargs")}
 

@@ -235,7 +235,8 @@ class Layer(LayerCalls):
                 "implement a proper `build()` method.", stacklevel=2)
         self.__dict__.update(_path=self._own_path(), _build_shapes={"input_shape": input_shape})
         self.built = True
-        self._lock_state()
+        if is_default(self.build):
+            self._lock_state()                     # else at the end of the subclass's own build, which called this one
 
     def _build_at_init(self):
         """Mark a layer without a `build` of its own as built, in its constructor."""

@@ -132,6 +132,8 @@ def regex_replace(input, pattern, rewrite, replace_global=True, name=None):
     r"""Return the texts with what matches `pattern` replaced by `rewrite` (\1 stands for the first group)."""
     compiled = _pattern(pattern)
     rewrite = re.sub(r"\\0", r"\\g<0>", rewrite if isinstance(rewrite, str) else _decoded(_bytes(rewrite)))
+    if any(int(group) > compiled.groups for group in re.findall(r"\\([1-9])", rewrite)):
+        return _each(lambda t: t, _texts(input))       # RE2: a group that does not exist leaves the text as it is
     count = 0 if replace_global else 1
     return _each(lambda t: compiled.sub(rewrite, _decoded(t), count=count).encode(), _texts(input))
 
