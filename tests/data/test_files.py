@@ -358,3 +358,9 @@ def test_tensors_stay_tensors_and_other_formats_are_refused(tmp_path):
     assert [len(batch) for batch in windows] == [3]
     with pytest.raises(ValueError, match="format='grain'"):
         utils.timeseries_dataset_from_array(np.arange(4.0), None, 2, format="grain")
+
+
+@pytest.mark.parametrize("rate, words", [(-1, "higher than 0"), (1.5, "integer value")])
+def test_audio_sampling_rates_are_checked(tmp_path, rate, words):
+    with pytest.raises(ValueError, match=words):
+        tf.keras.utils.audio_dataset_from_directory(tmp_path, sampling_rate=rate)

@@ -294,3 +294,11 @@ def test_is_keras_operation(case):
         assert m.dtype == t.dtype or t.dtype in (np.int64, np.float64)
         kind = "bool" if t.dtype == bool else "complex128"
         np.testing.assert_allclose(m.astype(kind), t.astype(kind), rtol=1e-4, atol=1e-4)
+
+
+def test_scales_in_the_shape_of_the_inputs_are_multiplied_as_they_are():
+    x, scale = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32"), np.full((2, 3, 4), 2, "float32")
+    found = tf.keras.ops.rms_normalization(x, scale)
+    np.testing.assert_allclose(found, 2 * tf.keras.ops.rms_normalization(x), rtol=1e-6)
+    found = tf.keras.ops.layer_normalization(x, scale, scale)
+    np.testing.assert_allclose(found, 2 * tf.keras.ops.layer_normalization(x) + 2, rtol=1e-6, atol=1e-6)

@@ -510,3 +510,9 @@ def test_functions_of_yours_in_compile(tmp_path, suffix):
     assert again.evaluate(x, y, verbose=0, return_dict=True) == model.evaluate(x, y, verbose=0, return_dict=True)
     with pytest.raises((TypeError, ValueError), match="custom_objects={'my_loss': my_loss}"):
         tf.keras.models.load_model(path)
+
+
+def test_a_legacy_file_makes_its_folder(tmp_path):
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    model.save(tmp_path / "a" / "b" / "m.h5")
+    assert (tmp_path / "a" / "b" / "m.h5").exists()

@@ -269,7 +269,13 @@ def audio_dataset_from_directory(directory, labels="inferred", label_mode="int",
     labels, label_mode = _check(labels, label_mode, class_names, validation_split, subset, shuffle, seed,
                                 "audio_dataset_from_directory")
     if ragged and output_sequence_length is not None:
-        raise ValueError("ragged=True and output_sequence_length exclude each other.")
+        raise ValueError("Cannot set both `ragged` and `output_sequence_length`: ragged batches keep every length.")
+    if sampling_rate is not None:
+        if not isinstance(sampling_rate, int):
+            raise ValueError("`sampling_rate` should have an integer value. Received: "
+                             f"sampling_rate={sampling_rate}")
+        if sampling_rate <= 0:
+            raise ValueError(f"`sampling_rate` should be higher than 0. Received: sampling_rate={sampling_rate}")
     seed = int(np.random.randint(1e6)) if seed is None and shuffle else seed
     paths, numbers, names = index(directory, labels, (".wav",), class_names, shuffle, seed, follow_links, verbose)
 

@@ -208,16 +208,27 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwarg
         return rms_normalization(x, gamma, axis, epsilon)
     if kwargs:
         raise TypeError(f"layer_normalization received unknown arguments {sorted(kwargs)}.")
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return normalizing.layer_norm(as_float(x), gamma, beta, axes=axes,
-                                  epsilon=config.epsilon() if epsilon is None else float(epsilon))
+    axes, x = (axis,) if isinstance(axis, int) else tuple(axis), as_float(x)
+    epsilon = config.epsilon() if epsilon is None else float(epsilon)
+    if not any(_whole(x, each) for each in (gamma, beta)):
+        return normalizing.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)
+    x = normalizing.layer_norm(x, None, None, axes=axes, epsilon=epsilon)
+    x = x if gamma is None else x * as_float(gamma)
+    return x if beta is None else x + as_float(beta)
+
+
+def _whole(x, weight):
+    """Whether a weight has all axes of x, rather than those that are normalized."""
+    return weight is not None and len(weight.shape) == len(x.shape) > 1
 
 
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     """Return x / sqrt(mean(x ** 2) + epsilon) * scale over `axis`."""
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return normalizing.rms_norm(as_float(x), scale, axes=axes,
-                                epsilon=config.epsilon() if epsilon is None else float(epsilon))
+    axes, x = (axis,) if isinstance(axis, int) else tuple(axis), as_float(x)
+    epsilon = config.epsilon() if epsilon is None else float(epsilon)
+    if _whole(x, scale):
+        return normalizing.rms_norm(x, None, axes=axes, epsilon=epsilon) * as_float(scale)
+    return normalizing.rms_norm(x, scale, axes=axes, epsilon=epsilon)
 
 
 @op(name="normalize")

@@ -70,6 +70,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
         with atomic.replacing(path) as file:
             _write_keras(model, file)
     else:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)          # as Keras does, for this suffix alone
         with atomic.replacing(path) as file:
             with hdf5.writing(file) as content:
                 legacy.save(model, content, include_optimizer, KERAS_VERSION)
