@@ -183,9 +183,13 @@ class StepProgram:
 
     def _step(self, values, seed, *batch):
         self.compiled += 1
-        pure = self.pure if self.rewrite is None or self.placement is not None else self.rewrite(self.pure)
-        logs, values = pure(values, seed, *self._spread(batch))
+        logs, values = self._rewritten()(values, seed, *self._spread(batch))
         return self._readable(logs), values
+
+    def _rewritten(self):
+        pure = self.pure
+        # a lambda is traced: jax's caches would keep the object alive
+        return pure if self.rewrite is None or self.placement is not None else self.rewrite(lambda *a: pure(*a))
 
     def _spread(self, batch):
         """Split a batch over the devices, where there are several."""
@@ -278,7 +282,8 @@ class StepProgram:
             fetch = self.fetch
         batch = jax.eval_shape(lambda i: fetch(i, *data), first)
         # traced once: the loop's body evaluates the jaxpr (a lambda, or jax's caches would keep this program alive)
-        traced, shapes = jax.make_jaxpr(lambda *a: self.pure(*a), return_shape=True)(
+        pure = self._rewritten()
+        traced, shapes = jax.make_jaxpr(lambda *a: pure(*a), return_shape=True)(
             values, jax.ShapeDtypeStruct((), np.uint64), *batch)
         structure = jax.tree_util.tree_structure(shapes)
         empty = jax.tree_util.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[0])

@@ -48,7 +48,9 @@ class Program:
         maker = f"make_{mode}_function"        # an own one takes an iterator and runs as it is
         self.custom = None if is_default(model, maker) else getattr(model, maker)()
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
-        self.convolves = any("Conv" in type(layer).__name__ for layer in compiling.nested_layers(model))
+        kinds = [type(layer).__name__ for layer in compiling.nested_layers(model)]
+        self.convolves = any("Conv" in kind for kind in kinds)
+        joins = self.convolves or mode != "train" and "LSTM" in kinds       # what `fusion` finds there
         # whether batches hold text, known after the first; or a step needs values that only Python has
         self.text = True if mode in model.__dict__.get("_steps_on_host", ()) else None
         self.seconds = None            # measured time of a step
@@ -71,7 +73,7 @@ class Program:
         self._variables = variables if self.guard is not None else ()
         self._program = None if self.eager else engine.StepProgram(
             lambda data, mask: myself._step(data, mask), variables, fetch=_gather, donate=mode != "predict",
-            compiled=self.jitted, rewrite=fusion.fused if self.convolves else None)
+            compiled=self.jitted, rewrite=fusion.fused if joins else None)
 
     def _step(self, data, mask):
         with steps.counting_only(mask), self._replicas, self.destination, \

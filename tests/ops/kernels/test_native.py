@@ -248,6 +248,31 @@ def test_recurrent_layers_of_random_shapes(rng):
 
 
 @needs_native
+def test_lstms_without_gradients_of_random_shapes(rng):
+    cases = []
+    for number in range(12):
+        batch, time, features, units = (int(rng.integers(1, n)) for n in (150, 8, 9, 70))
+        mask = jnp.asarray(rng.random((batch, time)) > 0.4) if number % 3 else None
+        shapes = (batch, time, features), (batch, units), (batch, units), (features, 4 * units), (units, 4 * units)
+        arrays = [jnp.asarray(rng.normal(size=shape) / 3, "float32") for shape in (*shapes, (4 * units,))]
+        cases.append((mask, arrays))
+
+    def run(all_arrays):
+        return [recurrent.lstm(*a, mask=m)[:2] for (m, _), a in zip(cases, all_arrays)]
+
+    def states(all_arrays):
+        return [recurrent.lstm(*a, mask=m) for (m, _), a in zip(cases, all_arrays)]
+
+    arguments = [arrays for _, arrays in cases]
+    assert "lstm_results" in str(jax.make_jaxpr(fusion.fused(run))(arguments))
+    assert "lstm_results" not in str(jax.make_jaxpr(fusion.fused(states))(arguments))
+    for (mask, arrays), actual in zip(cases, jax.jit(fusion.fused(run))(arguments)):
+        expected = reference.lstm(*arrays, mask=None if mask is None else np.asarray(mask))
+        for a, e in zip(actual, expected):
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5)
+
+
+@needs_native
 def test_lstm_gradients_of_random_shapes(rng):
     cases = []
     for number in range(8):
@@ -273,7 +298,7 @@ def test_lstm_gradients_of_random_shapes(rng):
 
 @needs_native
 def test_dense_layers_of_random_shapes(rng):
-    shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(40)]
+    shapes = [_ints(np.exp(rng.uniform(0, 6, 3))) for _ in range(40)] + [(600, 70, 130), (5, 300, 129)]
     cases = [
         (rng.normal(size=(n, i)), rng.normal(size=(o, i) if j % 2 else (i, o)), rng.normal(size=o if j % 3 else 0))
         for j, (n, i, o) in enumerate(shapes)

@@ -9,6 +9,8 @@ three times each.
 
 Where a convolution's result is only multiplied by one number a channel and another is added (batch normalization at
 inference), the first goes into the kernel and the second, with a ReLU that follows, into the pass that stores it.
+
+An LSTM of which nobody wants the gradient need not keep its gates and cell states.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from fitloom.ops.kernels import convolution, pooling
+from fitloom.ops.kernels import convolution, pooling, recurrent
 from fitloom.ops.kernels.native import library
 from fitloom.ops.kernels.primitives import Accelerated
 
@@ -37,7 +39,7 @@ _LEAST_IMAGES = 8
 
 
 def fused(function: Callable) -> Callable:
-    """Return the pure function `function` with its convolutions and poolings joined where that changes no result.
+    """Return the pure function `function` with kernels joined, or made shorter, where that changes no result.
 
     Args:
         function: Takes and returns structures of arrays; it is traced at each call.
@@ -54,11 +56,12 @@ def fused(function: Callable) -> Callable:
 
 
 def joined(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """Replace each convolution, pooling and their gradients by the kernels that do both."""
+    """Replace each convolution, pooling and their gradients by the kernels that do both; LSTMs by shorter ones."""
     flat = _flat(jaxpr)
     needed, folded = _replaced(flat, _needed(flat), convolution.plain_primitive, _folded)
     needed, paired = _replaced(flat, needed, pooling.largest_primitive, _pair)
-    return flat.replace(eqns=needed) if folded or paired else jaxpr
+    needed, shortened = _replaced(flat, needed, recurrent.lstm_states_primitive, _shorter)
+    return flat.replace(eqns=needed) if folded or paired or shortened else jaxpr
 
 
 def _replaced(flat, equations, primitive, rule):
@@ -79,6 +82,16 @@ def _replaced(flat, equations, primitive, rule):
             replaced.update(rule(equation, made, users))
     new = itertools.chain.from_iterable(replaced.get(id(equation), [equation]) for equation in equations)
     return list(new), bool(replaced)
+
+
+def _shorter(lstm, made, users):
+    """What replaces an LSTM whose hidden states alone are wanted."""
+    hidden, *others = lstm.outvars
+    if any(users[v] for v in others):
+        return {}
+    results = [hidden, core.gensym()(lstm.invars[2].aval)]
+    primitive = recurrent.lstm_results_primitive
+    return {id(lstm): [core.new_jaxpr_eqn(lstm.invars, results, primitive, {}, core.no_effects)]}
 
 
 def _flat(jaxpr):

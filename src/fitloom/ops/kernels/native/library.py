@@ -28,6 +28,7 @@ _TARGETS = (
     "depthwise_input_gradient",
     "depthwise_weight_gradient",
     "lstm",
+    "lstm_inference",
     "lstm_backward",
     "gru_forward",
     "gru_backward",

@@ -16,9 +16,15 @@ constexpr int64_t kRowsPerThread = 4;
 // Rows of one product of inputs and kernel: enough to fill the tiles, few enough that the results are still in the
 // cache when the recurrent part is added.
 constexpr int64_t kProjectedRows = 24;
+// Rows of the batch that one thread takes through the time loop together: their gates stay in the second-level cache.
+constexpr int64_t kRowsTogether = 48;
 // Floats of a matrix that one thread packs as fast as several do, and floats of the rows of one product.
 constexpr int64_t kPackedByOne = 64 << 10;
 constexpr int64_t kRowFloats = 24 << 10;
+// With fewer rows than this, packing the whole kernel first costs more than threads that read the same rows; and the
+// rows of the kernel that are packed, and the rows that are multiplied by them, at once.
+constexpr int64_t kManyRows = 512, kPanelDepth = 128, kRowsAtOnce = 24;
+constexpr int64_t kLineFloats = 16;
 
 // A matrix packed for products from the left, `rows` deep.
 class PackedMatrix {
@@ -155,6 +161,53 @@ ffi::Error lstm(ffi::ThreadPool pool, Floats x, Floats kernel, Floats recurrent_
             copy(after, before, units);
             copy(out, h + m * units, units);
           }
+        }
+      }
+    });
+  });
+}
+
+// As `lstm`, without what only the gradient needs: gates and cell states stay in the cache.
+ffi::Error lstm_inference(ffi::ThreadPool pool, Floats x, Floats kernel, Floats recurrent_kernel, Floats bias,
+                          Floats h0, Floats c0, Bools mask, FloatResult hidden, FloatResult last_c) {
+  return guarded("lstm_inference", [&] {
+    const auto d = x.dimensions(), k = kernel.dimensions(), state = h0.dimensions();
+    expect(d.size() == 3 && k.size() == 2 && state.size() == 2, "ranks of inputs, kernel and state");
+    const int64_t features = d[2], units = state[1], columns = 4 * units;
+    const int64_t gates[] = {d[0], d[1], columns};
+    const Sequence s = sequence(ffi::Span<const int64_t>(gates, 3), recurrent_kernel.dimensions(), state, mask, 4);
+    expect(k[0] == features && k[1] == columns, "shape of the kernel");
+    expect(bias.element_count() == static_cast<size_t>(columns), "shape of the bias");
+    expect_state(c0.dimensions(), s, "shape of the first cell state");
+    expect_state(last_c->dimensions(), s, "shape of the last cell state");
+    expect_sequence(hidden->dimensions(), s, units, "shape of the outputs");
+    copy(last_c->typed_data(), c0.typed_data(), s.batch * units);
+    if (hidden->element_count() == 0) return;
+    const PackedMatrix input_matrix(kernel.typed_data(), features, columns, columns, 1);
+    const PackedMatrix matrix(recurrent_kernel.typed_data(), units, columns, columns, 1);
+    const int64_t workers = workers_for(pool, s.batch);
+    const int64_t items = std::max(workers, (s.batch + kRowsTogether - 1) / kRowsTogether);
+    const int64_t most_rows = (s.batch + items - 1) / items;
+    const auto h_offset = multiples(most_rows, units), x_offset = multiples(most_rows, s.time * features);
+    const auto gate_offset = multiples(most_rows, columns);
+    const int64_t h_floats = aligned_floats(most_rows * units);
+    const int64_t floats = h_floats + aligned_floats(most_rows * columns);
+    Scratch scratch(workers * floats);
+    parallel(pool, items, workers, [&](int64_t item, int64_t worker) {
+      const int64_t first = share(s.batch, item, items), rows = share(s.batch, item + 1, items) - first;
+      float* h = scratch.get() + worker * floats;
+      float* sums = h + h_floats;
+      float* c = last_c->typed_data() + first * units;
+      copy(h, h0.typed_data() + first * units, rows * units);
+      for (int64_t t = 0; t < s.time; t++) {
+        input_matrix.multiply(x.typed_data() + (first * s.time + t) * features, x_offset.data(), rows, sums,
+                              gate_offset.data(), false, bias.typed_data());
+        matrix.multiply(h, h_offset.data(), rows, sums, gate_offset.data(), true);
+        for (int64_t m = 0; m < rows; m++) {
+          float* state_h = h + m * units;
+          if (s.valid(first + m, t))
+            loops()->lstm_forward(units, sums + m * columns, c + m * units, c + m * units, state_h);
+          copy(hidden->typed_data() + ((first + m) * s.time + t) * units, state_h, units);
         }
       }
     });
@@ -311,6 +364,40 @@ void over_parts_of_product(ffi::ThreadPool& pool, int64_t inputs, int64_t column
   });
 }
 
+// y = x kernel + bias for few rows: a thread packs panels of its own, so many rows of the kernel at a time as stay in
+// the first-level cache, and multiplies all of x by them. The next ones are on their way meanwhile.
+void dense_by_panels(ffi::ThreadPool& pool, const float* x, int64_t rows, int64_t inputs, const float* kernel,
+                     int64_t columns, bool transposed, const float* bias, float* y) {
+  const int64_t panels = (columns + panel_columns() - 1) / panel_columns();
+  const int64_t workers = std::min(threads(pool), panels), floats = aligned_floats(kPanelDepth * panel_columns());
+  const ptrdiff_t row_stride = transposed ? 1 : columns, column_stride = transposed ? inputs : 1;
+  const auto x_offset = multiples(rows, inputs), y_offset = multiples(rows, columns);
+  const int64_t blocks = (inputs + kPanelDepth - 1) / kPanelDepth;
+  Scratch scratch(workers * floats);
+  parallel(pool, panels, workers, [&](int64_t panel, int64_t worker) {
+    float* packed = scratch.get() + worker * floats;
+    const int64_t column = panel * panel_columns(), width = std::min(panel_columns(), columns - column);
+    const float* from = kernel + column * column_stride;
+    for (int64_t block = 0; block < blocks; block++) {
+      const int64_t k = share(inputs, block, blocks), depth = share(inputs, block + 1, blocks) - k;
+      loops()->pack(from + k * row_stride, row_stride, column_stride, depth, width, packed);
+      const int64_t next = block + 1 < blocks ? share(inputs, block + 2, blocks) - k - depth : 0;
+      const float* ahead = from + (k + depth) * row_stride;
+      // The runs of memory that hold the next block: its rows, or its columns.
+      const int64_t runs = transposed ? width : next, run = transposed ? next : width;
+      for (int64_t row = 0; row < rows; row += kRowsAtOnce) {
+        const int64_t count = std::min(kRowsAtOnce, rows - row);
+        if (next)
+          for (int64_t i = runs * row / rows; i < runs * (row + count) / rows; i++)
+            for (int64_t j = 0; j < run; j += kLineFloats)
+              __builtin_prefetch(ahead + i * (transposed ? inputs : columns) + j, 0, 2);
+        multiply_rows(x + row * inputs + k, x_offset.data(), count, depth, packed, width, y + row * columns + column,
+                      y_offset.data(), block > 0, block == 0 && bias ? bias + column : nullptr);
+      }
+    }
+  });
+}
+
 // x (rows, inputs), kernel (inputs, columns), or transposed, bias (columns) or empty -> y = x kernel + bias
 ffi::Error dense(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, FloatResult y, int64_t transposed) {
   return guarded("dense", [&] {
@@ -321,6 +408,9 @@ ffi::Error dense(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, Flo
            "shapes that can be multiplied");
     expect(bias.element_count() == 0 || bias.element_count() == static_cast<size_t>(columns), "shape of the bias");
     const int64_t panels = (columns + panel_columns() - 1) / panel_columns();
+    if (rows < kManyRows && panels >= threads(pool))
+      return dense_by_panels(pool, x.typed_data(), rows, inputs, kernel.typed_data(), columns, transposed != 0,
+                             bias.element_count() ? bias.typed_data() : nullptr, y->typed_data());
     Scratch packed(packed_floats(inputs, columns));
     const auto pack_panel = [&](int64_t panel, int64_t) {
       const int64_t column = panel * panel_columns(), width = std::min(panel_columns(), columns - column);
@@ -424,6 +514,8 @@ ffi::Error recurrent_gradients(ffi::ThreadPool pool, Floats x, Floats h0, Floats
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm, ::fitloom::lstm,
                               BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm_inference, ::fitloom::lstm_inference,
+                              BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm_backward, ::fitloom::lstm_backward,
                               BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_forward, ::fitloom::gru_forward,
