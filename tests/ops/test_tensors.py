@@ -285,3 +285,21 @@ def test_whole_variables_do_not_take_fractions():
 def test_errors_have_the_numbers_of_their_kinds():
     assert tf.errors.InvalidArgumentError(None, None, "x").error_code == tf.errors.INVALID_ARGUMENT == 3
     assert tf.errors.OutOfRangeError("end").error_code == tf.errors.OUT_OF_RANGE == 11
+
+
+def test_soft_suppression_lowers_scores_and_excludes_nothing():
+    boxes = tf.constant([[0.0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, 10, 1, 11]])
+    kept, scores = tf.image.non_max_suppression_with_scores(boxes, [0.9, 0.75, 0.95], 3, soft_nms_sigma=0.5)
+    assert kept.numpy().tolist() == [2, 0, 1]
+    np.testing.assert_allclose(scores, [0.95, 0.9, 0.75 * np.exp(-(0.9 / 1.1) ** 2)], rtol=1e-5)
+
+
+def test_nearest_crops_round_halves_up():
+    rows = tf.reshape(tf.range(6.0), [1, 6, 1, 1])
+    crop = tf.image.crop_and_resize(rows, [[0.0, 0.0, 1.0, 1.0]], [0], [3, 1], "nearest")
+    assert crop.numpy().ravel().tolist() == [0, 3, 5]
+
+
+def test_sparse_tensors_with_repeated_indices_add_up():
+    sparse = tf.SparseTensor([[1], [1]], [1.0, 2.0], [2])
+    assert tf.sparse.add(sparse, tf.zeros([2])).numpy().tolist() == [0.0, 3.0]

@@ -16,7 +16,10 @@ COLORS = ((1, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0), (0.5, 0, 0.5), (0.5, 0.5, 
 
 def non_max_suppression_with_scores(boxes, scores, max_output_size, iou_threshold=0.5, score_threshold=float("-inf"),
                                     soft_nms_sigma=0.0, name=None):
-    """Return the numbers of the boxes kept and their scores, lowered by overlaps if `soft_nms_sigma` is above 0."""
+    """Return the numbers of the boxes kept and their scores, lowered by overlaps if `soft_nms_sigma` is above 0.
+
+    Then overlaps lower scores instead of excluding boxes: `iou_threshold` does not count.
+    """
     if not soft_nms_sigma:
         kept = non_max_suppression(boxes, scores, max_output_size, iou_threshold, score_threshold)
         return kept, engine.Tensor(host_value(scores)[np.asarray(kept)])
@@ -31,7 +34,7 @@ def non_max_suppression_with_scores(boxes, scores, max_output_size, iou_threshol
         values.append(scores[i])
         both = np.prod(np.maximum(np.minimum(high[i], high) - np.maximum(low[i], low), 0), 1)
         overlap = both / np.maximum(area[i] + area - both, 1e-30)
-        scores *= np.exp(-overlap ** 2 / (2 * soft_nms_sigma)) * (overlap <= iou_threshold if iou_threshold < 1 else 1)
+        scores *= np.exp(-overlap ** 2 / (2 * soft_nms_sigma))
         scores[kept] = -np.inf
     return engine.Tensor(np.asarray(kept, np.int32)), engine.Tensor(np.asarray(values, np.float32))
 

@@ -153,7 +153,7 @@ def _crop_and_resize(image, boxes, indices, *, size, method, outside):
         columns = jnp.clip(columns, 0, w - 1).astype(jnp.int32)[:, None, :]
         return image[batch, rows, columns].astype(jnp.float32)
     if method == "nearest":
-        out = at(jnp.round(y), jnp.round(x))
+        out = at(jnp.floor(y + 0.5), jnp.floor(x + 0.5))
     else:
         fy, fx = (y - jnp.floor(y))[:, :, None, None], (x - jnp.floor(x))[:, None, :, None]
         top = at(jnp.floor(y), jnp.floor(x)) * (1 - fx) + at(jnp.floor(y), jnp.ceil(x)) * fx

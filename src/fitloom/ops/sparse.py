@@ -54,7 +54,7 @@ class SparseTensor:
 
     def numpy(self):
         """Return the dense array."""
-        return to_dense(self).numpy()
+        return to_dense(self, validate_indices=False).numpy()
 
     def component_tensors(self):
         """Return the tensors that this one is made of, for `tf.nest` with `expand_composites`."""
@@ -225,8 +225,8 @@ def sparse_reduce_sum(sp_input, axis=None, keepdims=None, output_is_sparse=False
 
 def sparse_reduce_max(sp_input, axis=None, keepdims=None, output_is_sparse=False, name=None):
     """Return the maximum of the values present over `axis`; 0 where none is."""
-    best = reductions.reduce_max(to_dense(sp_input, sp_input.dtype.min), axis, bool(keepdims))
-    present = to_dense(sp_input.with_values(creating.ones_like(sp_input.values, dtypes.int32)))
+    best = reductions.reduce_max(to_dense(sp_input, sp_input.dtype.min, validate_indices=False), axis, bool(keepdims))
+    present = to_dense(sp_input.with_values(creating.ones_like(sp_input.values, dtypes.int32)), validate_indices=False)
     best = shaping.where(reductions.reduce_max(present, axis, bool(keepdims)) > 0, best, creating.zeros_like(best))
     return from_dense(best) if output_is_sparse else best
 
@@ -276,7 +276,7 @@ def sparse_add(a, b, threshold=0):
             keep = np.flatnonzero(np.abs(host_value(total, "a sum with a threshold")) > host_value(threshold))
             places, total = places[keep], indexing.gather(total, keep)
         return SparseTensor(places, total, shape)
-    return (to_dense(a) if isinstance(a, SparseTensor) else a) + (to_dense(b) if isinstance(b, SparseTensor) else b)
+    return (_summed(a) if isinstance(a, SparseTensor) else a) + (_summed(b) if isinstance(b, SparseTensor) else b)
 
 
 def sparse_maximum(sp_a, sp_b, name=None):
