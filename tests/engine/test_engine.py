@@ -132,6 +132,24 @@ def test_pending_read_survives_a_step_program():
     assert v.numpy()[0] == 3.0
 
 
+@pytest.mark.parametrize("limit", [-1.0, 1e9])
+def test_long_steps_begin_one_after_the_other(monkeypatch, limit):
+    monkeypatch.setattr(sys.modules["fitloom.engine.functional"], "LONG_SECONDS", limit)
+    v, waits = tf.Variable(tf.ones(2000)), []
+
+    def step():
+        v.assign_add(tf.ones(2000))
+        return {"sum": tf.reduce_sum(v)}
+
+    program = engine.StepProgram(step, [v])
+    program.step()
+    wait = jax.block_until_ready
+    monkeypatch.setattr(jax, "block_until_ready", lambda logs: (waits.append(logs), wait(logs))[1])
+    logs = [program.step() for _ in range(3)]
+    assert sum(bool(one) for one in waits) == (3 if limit < 0 else 0)
+    assert [float(one["sum"]) for one in logs] == [6000.0, 8000.0, 10000.0]
+
+
 def test_step_program_runs_many_steps_in_one_dispatch():
     v = tf.Variable(0.0)
 

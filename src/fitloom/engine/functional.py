@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensor code as pure functions of arrays, and the step program that keeps its state on loan."""
 import contextlib
+import time
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +119,12 @@ def functional(fn, variables) -> Functional:
     return Functional(fn, variables)
 
 
+# Steps as long as this begin one after the other on a CPU. Two at once need their memory twice (XLA takes a step's
+# before it has freed the one before), and the processor would not do more; only starting a step takes time then, some
+# 0.4 ms. The next batch is prepared meanwhile in any case.
+LONG_SECONDS = 0.02
+
+
 class StepProgram:
     """A compiled step that owns the state while it runs: buffers are donated, never copied.
 
@@ -138,6 +145,7 @@ class StepProgram:
         self.donate, self._jitted, self._loop = donate and compiled, None, None
         self.one_program, self.rewrite = compiled, rewrite if compiled else None
         self.compiled, self.running, self.placement, self.checked = 0, False, None, False
+        self._long, self._latest = None, None   # whether steps take long, known after the first; what the last gave
 
     # -- the loan
 
@@ -173,7 +181,7 @@ class StepProgram:
             elif self.values is not None:
                 for store, value in zip(self.pure.stores, self.values):
                     store.value, store.writer = value, None
-                self.values = None
+                self.values = self._latest = None
 
     def put(self, store, value):
         """Give one store another value, while the state is out on loan."""
@@ -232,7 +240,9 @@ class StepProgram:
         def run(program):
             if self.placement is not None and self.placement.across:
                 Placement.dispatched += 1
+            self._wait(self._latest)
             logs, self.values = program(self.values, *arguments)
+            self._pace(logs)
             self.running = False
             self.checked = self.checked or CHECKS.made > made
             if self.checked:                                 # tf.debugging in the step
@@ -241,6 +251,20 @@ class StepProgram:
                 raise_failed()
             return logs
         return self._on_loan(name, run)
+
+    @staticmethod
+    def _wait(logs):
+        with contextlib.suppress(Exception):                 # of a failed step: whoever reads the logs gets it
+            jax.block_until_ready(logs)
+
+    def _pace(self, logs):
+        """After a step was started: time the first one; remember what to wait for."""
+        if self._long is None:
+            begin = time.perf_counter()
+            self._wait(logs)
+            took = time.perf_counter() - begin
+            self._long = took > LONG_SECONDS and jax.default_backend() == "cpu"
+        self._latest = jax.tree_util.tree_leaves(logs)[:1] if self._long else None
 
     def _on_loan(self, name, use):
         """Return `use(program)`, called while the state is on loan; variables that the step meets first are added."""
