@@ -88,3 +88,15 @@ def test_resume_knows_the_best_and_the_files(tmp_path):
     second = checkpoint()
     fit(model(), second, epochs=3, checkpoint_dir=tmp_path / "run")
     assert second.best == first.best and second._saved == first._saved
+
+
+def test_subclasses_override_how_a_model_is_saved(tmp_path):
+    seen = []
+
+    class Own(tf.keras.callbacks.ModelCheckpoint):
+        def _save_model(self, epoch, batch, logs):
+            super()._save_model(epoch, batch, logs)
+            seen.append((self._current_epoch, os.path.basename(self._get_file_path(epoch, batch, logs))))
+
+    fit(model(), Own(os.fspath(tmp_path / "{epoch}.keras")), epochs=2)
+    assert seen == [(0, "1.keras"), (1, "2.keras")] and sorted(os.listdir(tmp_path)) == ["1.keras", "2.keras"]

@@ -107,5 +107,6 @@ def run(arguments):
         sys.path.insert(0, "")
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
-        runpy.run_path(arguments[0], run_name="__main__")
+        script = os.path.abspath(arguments[0])           # as Python itself has it in __file__
+        sys.path[0] = os.path.dirname(script)
+        runpy.run_path(script, run_name="__main__")

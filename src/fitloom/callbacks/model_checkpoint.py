@@ -55,31 +55,40 @@ class ModelCheckpoint(MonitorCallback):
             raise ValueError("The filepath provided must end in `.keras` (Keras model format) or `.h5`. "
                              f"Received: filepath={self.filepath}")
         self.every_batch = save_freq != "epoch"
-        self._epoch, self._since, self._saved = 0, 0, []
+        self._current_epoch, self._since, self._saved = 0, 0, []
 
     def on_train_begin(self, logs=None):
         atomic.check_writable(os.path.dirname(self.filepath.split("{")[0]))
         self._never_seen = True
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._last_batch = epoch, 0
+        self._current_epoch, self._last_batch = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.save_freq == "epoch":
-            return
-        self._since += batch + 1 - self._last_batch
-        self._last_batch = batch + 1
-        if self._since >= self.save_freq:
-            self._since = 0
-            self._save(self._epoch, batch, logs)
+        if self._should_save_on_batch(batch):
+            self._save_model(epoch=self._current_epoch, batch=batch, logs=logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.save_freq == "epoch":
-            self._save(epoch, None, logs)
+            self._save_model(epoch=epoch, batch=None, logs=logs)
 
-    def _save(self, epoch, batch, logs):
+    # Subclasses call and override the next three by these names.
+
+    def _should_save_on_batch(self, batch):
+        """Count the batches up to this one; return whether it is time to save."""
+        if self.save_freq == "epoch":
+            return False
+        self._since += batch + 1 - self._last_batch
+        self._last_batch = batch + 1
+        if self._since < self.save_freq:
+            return False
+        self._since = 0
+        return True
+
+    def _save_model(self, epoch, batch, logs):
+        """Save, unless only the best is wanted and this is not it."""
         logs = dict(logs or {})
-        path = self._path(epoch, batch, logs)
+        path = self._get_file_path(epoch, batch, logs)
         reason = ""
         if self.save_best_only:
             if batch is not None and self.monitor not in with_older_names(logs):
@@ -114,7 +123,9 @@ class ModelCheckpoint(MonitorCallback):
         with atomic.in_background(later):
             save(path, overwrite=True)
 
-    def _path(self, epoch, batch, logs):
+    def _get_file_path(self, epoch, batch, logs):
+        """Return the file's name with the numbers of this moment."""
+        logs = logs or {}
         try:
             numbers = {"epoch": epoch + 1, **({} if batch is None else {"batch": batch + 1})}
             return self.filepath.format(**{**with_older_names(logs), **numbers})
