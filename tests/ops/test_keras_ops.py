@@ -302,3 +302,8 @@ def test_scales_in_the_shape_of_the_inputs_are_multiplied_as_they_are():
     np.testing.assert_allclose(found, 2 * tf.keras.ops.rms_normalization(x), rtol=1e-6)
     found = tf.keras.ops.layer_normalization(x, scale, scale)
     np.testing.assert_allclose(found, 2 * tf.keras.ops.layer_normalization(x) + 2, rtol=1e-6, atol=1e-6)
+
+
+def test_operations_on_bits_take_their_arguments_by_name():
+    for name, expected in (("bitwise_and", 4), ("bitwise_or", 14), ("bitwise_xor", 10), ("left_shift", 12 << 6)):
+        assert int(getattr(tf.keras.ops, name)(x=12, y=6)) == expected

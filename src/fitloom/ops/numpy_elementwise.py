@@ -17,7 +17,7 @@ from fitloom.ops import arithmetic, creating, indexing, shaping
 from fitloom.ops.calling import as_index, host_value, static_axis, static_int, static_ints
 from fitloom.ops.casting import cast as _cast
 from fitloom.ops.casting import saturate_cast as _saturate_cast
-from fitloom.ops.numpy_rules import as_float, as_number, as_tensor, one, promoted, two, with_attributes
+from fitloom.ops.numpy_rules import as_float, as_number, as_tensor, bits, one, promoted, two, with_attributes
 
 # ---- one tensor, element by element
 
@@ -83,11 +83,11 @@ view_as_real = one("view_as_real", lambda x: jnp.stack([jnp.real(x), jnp.imag(x)
 
 add = two("add", arithmetic.add.op, "Return x1 + x2.")
 arctan2 = two("arctan2", jnp.arctan2, "Return the angle of the point (x2, x1).", floats=True)
-bitwise_and = two("bitwise_and", jnp.bitwise_and, "Return the bits set in both.")
-bitwise_left_shift = left_shift = two("bitwise_left_shift", jnp.left_shift, "Shift the bits up.")
-bitwise_or = two("bitwise_or", jnp.bitwise_or, "Return the bits set in either.")
-bitwise_right_shift = right_shift = two("bitwise_right_shift", jnp.right_shift, "Shift the bits down.")
-bitwise_xor = two("bitwise_xor", jnp.bitwise_xor, "Return the bits set in exactly one.")
+bitwise_and = bits("bitwise_and", jnp.bitwise_and, "Return the bits set in both.")
+bitwise_left_shift = left_shift = bits("bitwise_left_shift", jnp.left_shift, "Shift the bits up.")
+bitwise_or = bits("bitwise_or", jnp.bitwise_or, "Return the bits set in either.")
+bitwise_right_shift = right_shift = bits("bitwise_right_shift", jnp.right_shift, "Shift the bits down.")
+bitwise_xor = bits("bitwise_xor", jnp.bitwise_xor, "Return the bits set in exactly one.")
 divide = true_divide = two("divide", arithmetic.truediv.op, "Return x1 / x2.", floats=True)
 divide_no_nan = two("divide_no_nan", arithmetic.divide_no_nan.op, "Return x1 / x2, and 0 where x2 is 0.", floats=True)
 equal = two("equal", jnp.equal, "Return x1 == x2.")

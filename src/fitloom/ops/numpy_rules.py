@@ -89,6 +89,15 @@ def two(name, fn, summary, floats=False):
     return _public(public, name, summary)
 
 
+def bits(name, fn, summary):
+    """Make a function of two tensors of whole numbers, `x` and `y`."""
+    recorded = op(fn, name=name)
+
+    def public(x, y):
+        return recorded(*promoted(x, y))
+    return _public(public, name, summary)
+
+
 def over(name, fn, summary, convert=as_tensor):
     """Make a reduction over `axis`."""
     recorded = op(lambda x, *, axis, keepdims: fn(x, axis=axis, keepdims=keepdims), name=name)
