@@ -303,3 +303,32 @@ def test_nearest_crops_round_halves_up():
 def test_sparse_tensors_with_repeated_indices_add_up():
     sparse = tf.SparseTensor([[1], [1]], [1.0, 2.0], [2])
     assert tf.sparse.add(sparse, tf.zeros([2])).numpy().tolist() == [0.0, 3.0]
+
+
+def test_texts_keep_their_axes():
+    assert tf.strings.split([["a b"], ["c"]]).to_list() == [[[b"a", b"b"]], [[b"c"]]]
+    assert tf.strings.bytes_split([["ab"], ["c"]]).to_list() == [[[b"a", b"b"]], [[b"c"]]]
+    assert tf.pad(["a"], [[1, 0]], constant_values="z").numpy().tolist() == [b"z", b"a"]
+    assert tf.slice(["a", "b", "c"], [1], [1]).numpy().tolist() == [b"b"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one shape"):
+        tf.strings.join([["a", "b"], ["c"]])
+
+
+def test_strings_are_formatted_as_in_tensorflow():
+    shown = tf.strings.format("a {} b {}", [tf.constant([1.5, 2.0, 1 / 3]), "x"])
+    assert shown.numpy() == b'a [1.5 2 0.333333343] b "x"'
+    assert tf.strings.format("{}", tf.range(20), summarize=2).numpy() == b"[0 1 ... 18 19]"
+    assert tf.strings.as_string([1 + 2j]).numpy().tolist() == [b"(1.000000,2.000000)"]
+    with pytest.raises(ValueError, match="2 values"):
+        tf.strings.format("{} {}", [1])
+
+
+def test_tables_and_arrays_keep_their_dtypes():
+    pairs = tf.lookup.KeyValueTensorInitializer(["a", "a"], tf.constant([1, 2], tf.int64))
+    with pytest.raises(tf.errors.FailedPreconditionError, match="two values"):
+        tf.lookup.StaticHashTable(pairs, -1)
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a"], tf.constant([1], tf.int64)), -1)
+    with pytest.raises(TypeError, match="dtype string"):
+        table.lookup(tf.constant([1]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="TensorArray"):
+        tf.TensorArray(tf.int32, 2).write(0, 1.5)

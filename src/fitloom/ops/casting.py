@@ -99,6 +99,11 @@ def as_string(input, precision=-1, scientific=False, shortest=False, width=-1, f
     """Return numbers as text, floats with 6 decimals unless `precision` says otherwise."""
     array = host_value(tensor(input), "as_string's input")
 
+    def number(v):
+        if shortest:
+            return f"{v:g}"
+        return f"{float(v):.{6 if precision < 0 else precision}{'e' if scientific else 'f'}}"
+
     def text(v):
         if array.dtype == object:
             return v
@@ -106,10 +111,8 @@ def as_string(input, precision=-1, scientific=False, shortest=False, width=-1, f
             out = "true" if v else "false"
         elif array.dtype.kind in "iu":
             out = str(int(v))
-        elif shortest:
-            out = f"{v:g}"
         else:
-            out = f"{float(v):.{6 if precision < 0 else precision}{'e' if scientific else 'f'}}"
+            out = number(v) if array.dtype.kind != "c" else f"({number(v.real)},{number(v.imag)})"
         return (out.rjust(width, fill or " ") if width > 0 else out).encode()
 
     flat = [text(v) for v in array.ravel()]

@@ -142,6 +142,8 @@ def slice(input_, begin, size, name=None):
             raise InvalidArgumentError(f"slice expected begin + size within axis {axis} of size {length}, "
                                        f"but received begin {b} and size {s}.")
     spec = tuple((b, None if s == -1 else b + s, None) for b, s in zip(begin, size, strict=True))
+    if input_.dtype is dtypes.string:
+        return input_[tuple(builtins.slice(first, last) for first, last, _ in spec)]
     return _slice_static(input_, spec=spec)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fitloom import engine
 from fitloom.base import dtypes
-from fitloom.base.errors import InvalidArgumentError
+from fitloom.base.errors import FailedPreconditionError, InvalidArgumentError
 from fitloom.ops.calling import host_value
 from fitloom.ops.fingerprints import fingerprint64
 
@@ -66,13 +66,16 @@ class StaticHashTable:
         self.key_dtype, self.value_dtype = initializer.key_dtype, initializer.value_dtype
         self.default_value = engine.convert_to_tensor(default_value, dtype=self.value_dtype)
         self._items = {}
-        self._add(initializer.keys, initializer.values)
+        self._add(initializer.keys, initializer.values, replace=False)
 
-    def _add(self, keys, values):
+    def _add(self, keys, values, replace=True):
         keys = host_value(engine.convert_to_tensor(keys, dtype=self.key_dtype), "a table's keys")
         values = host_value(engine.convert_to_tensor(values, dtype=self.value_dtype), "a table's values")
         rows = values.reshape(-1, *tuple(self.default_value.shape))
         for key, value in zip(keys.ravel().tolist(), rows, strict=True):
+            if not replace and key in self._items and not np.array_equal(self._items[key], value):
+                raise FailedPreconditionError(f"The table's key {key!r} has two values: {self._items[key]} and "
+                                              f"{value}.")
             self._items[key] = value
 
     def export(self, name=None):
@@ -94,6 +97,9 @@ class StaticHashTable:
         if hasattr(keys, "dense_shape"):
             return keys.with_values(self.lookup(keys.values))
         array = host_value(engine.convert_to_tensor(keys), "a table's keys")
+        if (array.dtype.kind == "O") != (self.key_dtype is dtypes.string):
+            raise TypeError(f"The keys of this table are of dtype {self.key_dtype.name}, but values of dtype "
+                            f"{dtypes.name_of(array.dtype)} were looked up.")
         default, shape = np.asarray(self.default_value)[()], tuple(self.default_value.shape)
         flat = [self._items.get(key, default) for key in array.ravel().tolist()]
         made = np.empty((len(flat), *shape), dtypes.numpy_dtype(self.value_dtype))

@@ -303,7 +303,9 @@ def repeat(input, repeats, axis=None, name=None):
 _PAD_MODES = {"CONSTANT": "constant", "REFLECT": "reflect", "SYMMETRIC": "symmetric"}
 
 
-@op(name="pad")
+@with_text
+@op(name="pad", host=lambda x, value, *, paddings, mode: np.pad(x, paddings, mode, **(
+    {"constant_values": value} if mode == "constant" else {})))
 def _pad(x, value, *, paddings, mode):
     if mode == "constant":
         return jnp.pad(x, paddings, constant_values=value)

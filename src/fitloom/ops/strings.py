@@ -61,6 +61,10 @@ def _decoded(text):
 def join(inputs, separator="", name=None):
     """Return the texts joined element by element; single texts go with every element."""
     separator = _bytes(separator)
+    shapes = {tuple(x.shape) for x in map(_texts, inputs)} - {()}
+    if len(shapes) > 1:
+        raise InvalidArgumentError(f"strings.join needs texts of one shape, or single ones, but received the shapes "
+                                   f"{sorted(shapes)}.")
     return _each(lambda *parts: separator.join(parts), *[_texts(x) for x in inputs])
 
 
@@ -170,8 +174,9 @@ def split(input, sep=None, maxsplit=-1, name=None):
     if array.ndim == 0:
         return engine.Tensor(bytes_array(rows[0], (len(rows[0]),)))
     values = [part for row in rows for part in row]
-    return RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(values, (len(values),))),
+    made = RaggedTensor.from_row_lengths(engine.Tensor(bytes_array(values, (len(values),))),
                                          np.asarray([len(row) for row in rows], np.int64))
+    return _with_outer_axes(made, array.shape)
 
 
 def bytes_split(input, name=None):
@@ -195,7 +200,16 @@ def _pieces(input, cut, dtype=None):
     made = bytes_array(values, (len(values),)) if dtype is None else np.asarray(values, dtype)
     if array.ndim == 0:
         return engine.Tensor(made)
-    return RaggedTensor.from_row_lengths(engine.Tensor(made), np.asarray([len(row) for row in rows], np.int64))
+    rows = RaggedTensor.from_row_lengths(engine.Tensor(made), np.asarray([len(row) for row in rows], np.int64))
+    return _with_outer_axes(rows, array.shape)
+
+
+def _with_outer_axes(rows, shape):
+    """Return the rows of all texts of a tensor as a ragged tensor with the tensor's axes before the ragged one."""
+    for size in reversed(shape[1:]):
+        count = len(rows) // size if size else 0
+        rows = type(rows).from_row_lengths(rows, np.full(count, size, np.int64))
+    return rows
 
 
 def unicode_decode(input, input_encoding, errors="replace", replacement_char=65533, replace_control_characters=False,
@@ -328,8 +342,25 @@ def ngrams(data, ngram_width, separator=" ", pad_values=None, padding_width=None
 def format(template, inputs, placeholder="{}", summarize=3, name=None):
     """Return `template` with each placeholder replaced by a tensor's value."""
     inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    text = template
-    for x in inputs:
-        text = text.replace(placeholder, np.array2string(np.asarray(host_value(x)), threshold=2 * summarize,
-                                                         separator=" "), 1)
+    parts = template.split(placeholder)
+    if len(parts) != len(inputs) + 1:
+        raise ValueError(f"strings.format expected {len(parts) - 1} values for the placeholders of {template!r}, but "
+                         f"received {len(inputs)}.")
+    limit = summarize if summarize >= 0 else 1 << 30
+    shown = [np.array2string(np.asarray(host_value(x)), threshold=2 * limit, edgeitems=limit, separator=" ",
+                             formatter={"all": _shown}) for x in inputs]
+    text = "".join(part + value for part, value in zip(parts, [*shown, ""]))
     return engine.Tensor(bytes_array([text.encode()], ()))
+
+
+def _shown(value):
+    """Return one value as TensorFlow prints it: the fewest of 6 or 9 digits (15 or 17) that tell it apart."""
+    if isinstance(value, (bytes, str)):
+        return '"' + (value.decode(errors="replace") if isinstance(value, bytes) else value) + '"'
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if not isinstance(value, (float, np.floating)):
+        return str(value)
+    few, many = (15, 17) if np.asarray(value).dtype == np.float64 else (6, 9)
+    short = f"{value:.{few}g}"
+    return short if np.asarray(value).dtype.type(short) == value else f"{value:.{many}g}"

@@ -46,7 +46,11 @@ class TensorArray:
                 raise ValueError(f"Index {position} is outside a TensorArray of size {len(self._elements)}. "
                                  "Pass dynamic_size=True to let it grow.")
             self._elements += [None] * (position + 1 - len(self._elements))
-        self._elements[position] = convert_to_tensor(value, dtype_hint=self._dtype)
+        value = convert_to_tensor(value, dtype_hint=self._dtype)
+        if value.dtype != self._dtype:
+            raise InvalidArgumentError(f"A TensorArray of dtype {self._dtype.name} cannot hold values of dtype "
+                                       f"{value.dtype.name}. Cast them: tf.cast(x, tf.{self._dtype.name}).")
+        self._elements[position] = value
         return self
 
     def read(self, index, name=None) -> Tensor:
