@@ -50,7 +50,8 @@ class Program:
         # XLA:CPU runs a convolution's backward pass many times slower inside a loop (PERFORMANCE.md, point 5)
         kinds = [type(layer).__name__ for layer in compiling.nested_layers(model)]
         self.convolves = any("Conv" in kind for kind in kinds)
-        joins = self.convolves or mode != "train" and "LSTM" in kinds       # what `fusion` finds there
+        recurs = not {"LSTM", "GRU"}.isdisjoint(kinds)
+        joins = self.convolves or recurs and mode != "train"       # what `fusion` finds there
         # whether batches hold text, known after the first; or a step needs values that only Python has
         self.text = True if mode in model.__dict__.get("_steps_on_host", ()) else None
         self.seconds = None            # measured time of a step

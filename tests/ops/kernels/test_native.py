@@ -248,28 +248,30 @@ def test_recurrent_layers_of_random_shapes(rng):
 
 
 @needs_native
-def test_lstms_without_gradients_of_random_shapes(rng):
+def test_recurrent_layers_without_gradients_of_random_shapes(rng):
     cases = []
-    for number in range(12):
+    for number in range(16):
         batch, time, features, units = (int(rng.integers(1, n)) for n in (150, 8, 9, 70))
-        mask = jnp.asarray(rng.random((batch, time)) > 0.4) if number % 3 else None
-        shapes = (batch, time, features), (batch, units), (batch, units), (features, 4 * units), (units, 4 * units)
-        arrays = [jnp.asarray(rng.normal(size=shape) / 3, "float32") for shape in (*shapes, (4 * units,))]
-        cases.append((mask, arrays))
+        mask, gates = rng.random((batch, time)) > 0.4 if number % 3 else None, 4 if number % 2 else 3
+        shapes = (features, gates * units), (units, gates * units), (4 * units,) if gates == 4 else (2, 3 * units)
+        shapes = (batch, time, features), *[(batch, units)] * (gates - 2), *shapes
+        cases.append((mask, [jnp.asarray(rng.normal(size=shape) / 3, "float32") for shape in shapes]))
 
-    def run(all_arrays):
-        return [recurrent.lstm(*a, mask=m)[:2] for (m, _), a in zip(cases, all_arrays)]
-
-    def states(all_arrays):
-        return [recurrent.lstm(*a, mask=m) for (m, _), a in zip(cases, all_arrays)]
+    def run(all_arrays, results=1):
+        layers = [recurrent.lstm if len(a) == 6 else recurrent.gru for a in all_arrays]
+        masks = [None if m is None else jnp.asarray(m) for m, _ in cases]
+        return [layer(*a, mask=m)[:results] for layer, a, m in zip(layers, all_arrays, masks)]
 
     arguments = [arrays for _, arrays in cases]
-    assert "lstm_results" in str(jax.make_jaxpr(fusion.fused(run))(arguments))
-    assert "lstm_results" not in str(jax.make_jaxpr(fusion.fused(states))(arguments))
-    for (mask, arrays), actual in zip(cases, jax.jit(fusion.fused(run))(arguments)):
-        expected = reference.lstm(*arrays, mask=None if mask is None else np.asarray(mask))
-        for a, e in zip(actual, expected):
-            np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5)
+    program = str(jax.make_jaxpr(fusion.fused(run))(arguments))
+    assert "lstm_results" in program and "gru_results" in program
+    assert "lstm_states" not in program and "gru_states" not in program
+    cells_wanted = fusion.fused(lambda a: run(a, 3))
+    assert "lstm_results" not in str(jax.make_jaxpr(cells_wanted)(arguments))
+    for (mask, arrays), (actual,) in zip(cases, jax.jit(fusion.fused(run))(arguments)):
+        layer = reference.lstm if len(arrays) == 6 else reference.gru
+        expected = layer(*arrays, mask=mask)[0]
+        np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-5)
 
 
 @needs_native

@@ -10,7 +10,7 @@ three times each.
 Where a convolution's result is only multiplied by one number a channel and another is added (batch normalization at
 inference), the first goes into the kernel and the second, with a ReLU that follows, into the pass that stores it.
 
-An LSTM of which nobody wants the gradient need not keep its gates and cell states.
+An LSTM or a GRU of which nobody wants the gradient need not keep its gates and cell states.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ def fused(function: Callable) -> Callable:
 
 
 def joined(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """Replace each convolution, pooling and their gradients by the kernels that do both; LSTMs by shorter ones."""
+    """Replace each convolution, pooling and their gradients by kernels that do both; LSTMs and GRUs by shorter ones."""
     flat = _flat(jaxpr)
     needed, folded = _replaced(flat, _needed(flat), convolution.plain_primitive, _folded)
     needed, paired = _replaced(flat, needed, pooling.largest_primitive, _pair)
-    needed, shortened = _replaced(flat, needed, recurrent.lstm_states_primitive, _shorter)
-    return flat.replace(eqns=needed) if folded or paired or shortened else jaxpr
+    needed, lstms = _replaced(flat, needed, recurrent.lstm_primitive, _shorter)
+    needed, grus = _replaced(flat, needed, recurrent.gru_primitive, _shorter)
+    return flat.replace(eqns=needed) if folded or paired or lstms or grus else jaxpr
 
 
 def _replaced(flat, equations, primitive, rule):
@@ -84,14 +85,15 @@ def _replaced(flat, equations, primitive, rule):
     return list(new), bool(replaced)
 
 
-def _shorter(lstm, made, users):
-    """What replaces an LSTM whose hidden states alone are wanted."""
-    hidden, *others = lstm.outvars
+def _shorter(layer, made, users):
+    """What replaces an LSTM or a GRU whose hidden states alone are wanted."""
+    hidden, *others = layer.outvars
     if any(users[v] for v in others):
         return {}
-    results = [hidden, core.gensym()(lstm.invars[2].aval)]
-    primitive = recurrent.lstm_results_primitive
-    return {id(lstm): [core.new_jaxpr_eqn(lstm.invars, results, primitive, {}, core.no_effects)]}
+    primitive, results = recurrent.gru_results_primitive, [hidden]
+    if layer.primitive is recurrent.lstm_primitive:
+        primitive, results = recurrent.lstm_results_primitive, [hidden, core.gensym()(layer.invars[2].aval)]
+    return {id(layer): [core.new_jaxpr_eqn(layer.invars, results, primitive, {}, core.no_effects)]}
 
 
 def _flat(jaxpr):

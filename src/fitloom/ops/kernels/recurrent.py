@@ -423,7 +423,7 @@ def _lstm_results_native(x, h0, c0, kernel, recurrent_kernel, bias, mask):
 
 _lstm_results = Accelerated("lstm_results", _lstm_results_reference, _lstm_results_native)
 # What `fusion` looks for, and puts in its place where only the hidden states are wanted.
-lstm_states_primitive, lstm_results_primitive = _lstm_states.primitive, _lstm_results.primitive
+lstm_primitive, lstm_results_primitive = _lstm_states.primitive, _lstm_results.primitive
 
 
 _lstm = with_backward(_lstm_forward, _lstm_backward)
@@ -510,6 +510,20 @@ def _gru_gradients_native(x, h0, kernel, recurrent_kernel, mask, hidden, gates, 
 
 _gru_states = Accelerated("gru_states", _gru_states_reference, _gru_states_native)
 _gru_gradients = Accelerated("gru_gradients", _gru_gradients_reference, _gru_gradients_native)
+
+
+def _gru_results_reference(*operands):
+    return _gru_states_reference(*operands)[:1]
+
+
+def _gru_results_native(x, h0, kernel, recurrent_kernel, input_bias, recurrent_bias, mask):
+    states = jax.ShapeDtypeStruct((*x.shape[:2], h0.shape[1]), x.dtype)
+    operands = (x, kernel, recurrent_kernel, input_bias, recurrent_bias, h0, mask)
+    return library.call("gru_inference", (states,), *operands)
+
+
+_gru_results = Accelerated("gru_results", _gru_results_reference, _gru_results_native)
+gru_primitive, gru_results_primitive = _gru_states.primitive, _gru_results.primitive
 
 
 def _gru_forward(x, h0, kernel, recurrent_kernel, input_bias, recurrent_bias, mask):

@@ -31,6 +31,7 @@ _TARGETS = (
     "lstm_inference",
     "lstm_backward",
     "gru_forward",
+    "gru_inference",
     "gru_backward",
     "dense",
     "dense_gradient",

@@ -301,6 +301,51 @@ ffi::Error gru_forward(ffi::ThreadPool pool, Floats z, Floats kernel, Floats bia
   });
 }
 
+// As `gru_forward`, with the product of inputs and kernel, and without what only the gradient needs.
+ffi::Error gru_inference(ffi::ThreadPool pool, Floats x, Floats kernel, Floats recurrent_kernel, Floats input_bias,
+                         Floats recurrent_bias, Floats h0, Bools mask, FloatResult hidden) {
+  return guarded("gru_inference", [&] {
+    const auto d = x.dimensions(), k = kernel.dimensions(), state = h0.dimensions();
+    expect(d.size() == 3 && k.size() == 2 && state.size() == 2, "ranks of inputs, kernel and state");
+    const int64_t features = d[2], units = state[1], columns = 3 * units;
+    const int64_t gates[] = {d[0], d[1], columns};
+    const Sequence s = sequence(ffi::Span<const int64_t>(gates, 3), recurrent_kernel.dimensions(), state, mask, 3);
+    expect(k[0] == features && k[1] == columns, "shape of the kernel");
+    expect(input_bias.element_count() == static_cast<size_t>(columns) &&
+               recurrent_bias.element_count() == static_cast<size_t>(columns),
+           "shapes of the biases");
+    expect_sequence(hidden->dimensions(), s, units, "shape of the outputs");
+    if (hidden->element_count() == 0) return;
+    const PackedMatrix input_matrix(kernel.typed_data(), features, columns, columns, 1);
+    const PackedMatrix matrix(recurrent_kernel.typed_data(), units, columns, columns, 1);
+    const int64_t workers = workers_for(pool, s.batch);
+    const int64_t items = std::max(workers, (s.batch + kRowsTogether - 1) / kRowsTogether);
+    const int64_t most_rows = (s.batch + items - 1) / items;
+    const auto h_offset = multiples(most_rows, units), x_offset = multiples(most_rows, s.time * features);
+    const auto sum_offset = multiples(most_rows, columns);
+    const int64_t h_floats = aligned_floats(most_rows * units), sum_floats = aligned_floats(most_rows * columns);
+    const int64_t floats = h_floats + 2 * sum_floats + aligned_floats(4 * units);
+    Scratch scratch(workers * floats);
+    parallel(pool, items, workers, [&](int64_t item, int64_t worker) {
+      const int64_t first = share(s.batch, item, items), rows = share(s.batch, item + 1, items) - first;
+      float* h = scratch.get() + worker * floats;
+      float *projected = h + h_floats, *recurrent = projected + sum_floats, *gate = recurrent + sum_floats;
+      copy(h, h0.typed_data() + first * units, rows * units);
+      for (int64_t t = 0; t < s.time; t++) {
+        input_matrix.multiply(x.typed_data() + (first * s.time + t) * features, x_offset.data(), rows, projected,
+                              sum_offset.data(), false, input_bias.typed_data());
+        matrix.multiply(h, h_offset.data(), rows, recurrent, sum_offset.data(), false, recurrent_bias.typed_data());
+        for (int64_t m = 0; m < rows; m++) {
+          float* state_h = h + m * units;
+          if (s.valid(first + m, t))
+            loops()->gru_forward(units, projected + m * columns, recurrent + m * columns, state_h, gate, state_h);
+          copy(hidden->typed_data() + ((first + m) * s.time + t) * units, state_h, units);
+        }
+      }
+    });
+  });
+}
+
 ffi::Error gru_backward(ffi::ThreadPool pool, Floats kernel, Floats gates, Floats hidden, Floats h0,
                         Floats dhidden, Bools mask, FloatResult da, FloatResult da_recurrent,
                         FloatResult dh0) {
@@ -520,6 +565,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_lstm_backward, ::fitloom::lstm_backward,
                               BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_forward, ::fitloom::gru_forward,
                               BINDING.IN.IN.IN.IN.MASK.OUT.OUT);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_inference, ::fitloom::gru_inference,
+                              BINDING.IN.IN.IN.IN.IN.IN.MASK.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_gru_backward, ::fitloom::gru_backward,
                               BINDING.IN.IN.IN.IN.IN.MASK.OUT.OUT.OUT);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fitloom_dense, ::fitloom::dense, BINDING.IN.IN.IN.OUT.Attr<int64_t>("transposed"));
