@@ -142,6 +142,21 @@ def backend() -> str:
     return "jax"
 
 
+def set_backend(backend: str) -> None:
+    """Take 'jax', which is the engine that runs the work.
+
+    Raises:
+        ValueError: another name.
+    """
+    if backend != "jax":
+        raise ValueError(f"keras.config.set_backend expected 'jax', the only engine here, but received {backend!r}.")
+
+
+def is_nnx_enabled() -> bool:
+    """Return False: layers are not modules of Flax."""
+    return False
+
+
 def standardize_dtype(dtype=None) -> str:
     """Return the name of a dtype given as a name, a NumPy or TF dtype; None gives `floatx`."""
     return _floatx if dtype is None else dtypes.name_of(dtype)

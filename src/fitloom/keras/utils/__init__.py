@@ -9,6 +9,7 @@ from fitloom.base.config import (
     is_interactive_logging_enabled as is_interactive_logging_enabled,
     standardize_dtype as standardize_dtype,
 )
+from fitloom.base.named_values import Config as Config
 from fitloom.base.registry import (
     custom_object_scope as CustomObjectScope,
     custom_object_scope as custom_object_scope,
