@@ -32,12 +32,13 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-# Half of the suite's time was XLA generating code, so programs in the tests' own processes are compiled with little
-# optimization. Processes that the tests start (training scripts, workers, examples) compile as users' do; to compile
-# everything so, set XLA_FLAGS (to a space, for instance).
+from compiling import CHEAPLY  # noqa: E402
+
+# Programs in the tests' own processes, and in those of clusters and crashes, are compiled with little optimization. The
+# other processes that the tests start (training scripts, examples) compile as users' do; to compile everything so, set
+# XLA_FLAGS (to a space, for instance).
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = ("--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
-                               "--xla_cpu_parallel_codegen_split_count=1")
+    os.environ["XLA_FLAGS"] = CHEAPLY
     import fitloom.engine  # noqa: F401 - makes XLA read its flags, which it does once
 
     del os.environ["XLA_FLAGS"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiling import CHEAPLY
 from distribute.shared import once
 from fitloom.distribute.launch import free_ports
 
@@ -36,7 +37,7 @@ class Workers:
 
     def start(self, rank):
         config = self.configs.get(rank, {"cluster": {"worker": self.addresses}, "task": {"type": "worker", "index": rank}})
-        environment = {**os.environ, "TF_CONFIG": config if isinstance(config, str) else json.dumps(config),
+        environment = {"XLA_FLAGS": CHEAPLY, **os.environ, "TF_CONFIG": config if isinstance(config, str) else json.dumps(config),
                        "JAX_PLATFORMS": "cpu", "FITLOOM_CLUSTER_SILENT_SECONDS": "4",
                        "FITLOOM_CLUSTER_START_SECONDS": "60", "FITLOOM_CLUSTER_STUCK_SECONDS": "60", **self.extra}
         self.processes[rank] = subprocess.Popen(
@@ -86,7 +87,7 @@ class Workers:
 def alone(*arguments):
     """Run the script in one process; return its report."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
-    done = subprocess.run([sys.executable, SCRIPT, *arguments], env={**environment, "JAX_PLATFORMS": "cpu"},
+    done = subprocess.run([sys.executable, SCRIPT, *arguments], env={"XLA_FLAGS": CHEAPLY, **environment, "JAX_PLATFORMS": "cpu"},
                           capture_output=True, text=True, timeout=BOUND)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads([line for line in done.stdout.splitlines() if line.startswith("RESULT ")][-1][7:])

@@ -2,6 +2,7 @@
 """Each check of on_devices.py as a test; all run in one process with 8 emulated devices."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from compiling import CHEAPLY
 from distribute.shared import once
 
 SCRIPT = Path(__file__).parent / "on_devices.py"
@@ -16,7 +18,8 @@ CHECKS = re.findall(r"^def (check_\w+)\(", SCRIPT.read_text(encoding="utf-8"), r
 
 
 def run_checks():
-    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=360)
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=360,
+                          env={"XLA_FLAGS": CHEAPLY, **os.environ})
     found = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("CHECK ")]
     return [{each["check"]: each["trouble"] for each in found}, done.stderr[-3000:]]
 

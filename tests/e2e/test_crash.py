@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fitloom as tf
+from compiling import CHEAPLY
 from fitloom.saving import checkpoint_file
 
 SCRIPT = Path(__file__).with_name("crash_script.py")
@@ -32,7 +33,7 @@ class Session:
 
     def start(self, wait=True):
         process = subprocess.Popen([sys.executable, str(SCRIPT), *self.arguments], stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, text=True)
+                                   stderr=subprocess.STDOUT, text=True, env={"XLA_FLAGS": CHEAPLY, **os.environ})
         end = time.monotonic() + 120
         while wait and not (self.backup / NEWEST).exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.005)
