@@ -302,6 +302,7 @@ struct Panel {
   float* packed;
   const float* source;  // or nullptr
   ptrdiff_t stride;
+  bool fresh;  // c begins with zeros, whatever it holds
 };
 
 // Row p of a begins at a_offset[p], or at p * ROWS if there are no offsets.
@@ -310,7 +311,7 @@ INLINE void outer_tile(int64_t rows, const float* a, const ptrdiff_t* a_offset, 
                        ptrdiff_t c_stride) {
   Vector sum[ROWS][VECTORS];
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECTORS; j++) sum[i][j] = load(c + i * c_stride + j * kLanes);
+    for (int j = 0; j < VECTORS; j++) sum[i][j] = panel.fresh ? Vector{} : load(c + i * c_stride + j * kLanes);
   float* d = panel.packed;
   const float* source = panel.source;
   const ptrdiff_t stride = panel.stride;
@@ -366,7 +367,7 @@ void outer_panel(int64_t columns, int64_t length, int64_t rows, const float* a, 
   Partial<most, VECTORS> copy;
   each_tile(length, most, [&](int64_t k, int64_t n) {
     const auto at = [&](int64_t i) { return c + (k + i) * c_stride; };
-    copy.read(n, columns, at);
+    if (!panel.fresh) copy.read(n, columns, at);
     outer_rows<most, VECTORS, false>(n, rows, from(k), a_offset, panel, copy.memory, copy.kWidth);
     copy.write(n, columns, at);
   });
@@ -569,7 +570,7 @@ void outer_tiled(const Outer& t) {
       tiles_of(length, t.length - k, rows, a, t.a_offset + first, tiles);
       for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
         const int64_t columns = least(t.columns - column, kPanel * kLanes);
-        Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride};
+        Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride, t.fresh && first == 0};
         outer_columns(columns, length, rows, a, t.a_offset + first, tiles, panel, t.c + k * t.c_stride + column,
                       t.c_stride);
         if (t.column_sum && k == 0) add_columns(rows, columns, packed, t.column_sum + column);
@@ -579,6 +580,11 @@ void outer_tiled(const Outer& t) {
 }
 
 void outer(const Outer& t) {
+  const bool small = (t.columns <= kNarrow && t.length >= kLanes) ||
+                     (gathered(t.segments, t.length) && t.segments * t.length <= kFewRows);
+  if (t.fresh && (small || t.rows == 0))
+    for (int64_t k = 0; k < t.segments * t.length; k++)
+      for (int64_t j = 0; j < t.columns; j++) t.c[k * t.c_stride + j] = 0;
   if (t.columns <= kNarrow && t.length >= kLanes) {
     switch (t.columns) {
       case 1: return outer_narrow<1>(t);
@@ -607,7 +613,7 @@ void outer(const Outer& t) {
     }
     for (int64_t column = 0; column < t.columns; column += kPanel * kLanes) {
       const int64_t columns = least(t.columns - column, kPanel * kLanes);
-      Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride};
+      Panel panel = {packed, t.d + first * t.d_stride + column, t.d_stride, t.fresh && first == 0};
       if (t.y) {
         pack_where_positive(panel.source, t.y + first * t.d_stride + column, t.d_stride, rows, columns, packed);
         panel.source = nullptr;

@@ -44,7 +44,8 @@ struct Product {
 // c[(s * length + k) * c_stride + j] += sum over rows m of
 //     a[a_offset[m] + segment[s] + k] * d[m * d_stride + j]
 // and, if column_sum is given, column_sum[j] += sum over rows of d[m * d_stride + j]. If y is given, it has the
-// layout of d, and d counts as zero where y is not positive: the gradient of max(y, 0).
+// layout of d, and d counts as zero where y is not positive: the gradient of max(y, 0). If `fresh`, c is written
+// without being read.
 struct Outer {
   const float* a;
   const ptrdiff_t* a_offset;
@@ -60,6 +61,7 @@ struct Outer {
   float* column_sum;
   float* scratch;  // outer_scratch(segments, length) floats, aligned to 64 bytes
   const float* y = nullptr;
+  bool fresh = false;
 };
 
 // y[y_offset[m] + j] = sum over segments s of x[x_offset[m] + segment[s] + j] * w[s * channels + j]

@@ -488,7 +488,7 @@ ffi::Error dense_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult
     expect(dw->element_count() == static_cast<size_t>(inputs * columns) &&
                db->element_count() == static_cast<size_t>(columns),
            "shapes of the results");
-    clear(dw->typed_data(), inputs * columns);
+    if (rows == 0) clear(dw->typed_data(), inputs * columns);
     clear(db->typed_data(), columns);
     const auto offset = multiples(kOuterBlock, inputs);
     const int64_t floats = aligned_floats(loops()->outer_scratch(1, inputs));
@@ -498,7 +498,7 @@ ffi::Error dense_gradient(ffi::ThreadPool pool, Floats x, Floats dy, FloatResult
       for (int64_t m = 0; m < rows; m += kOuterBlock)
         add_outer(x.typed_data() + m * inputs + row, offset.data(), std::min(kOuterBlock, rows - m), length,
                   dy.typed_data() + m * columns + column, columns, width, dw->typed_data() + row * columns + column,
-                  columns, row == 0 ? db->typed_data() + column : nullptr, scratch.get() + worker * floats);
+                  columns, row == 0 ? db->typed_data() + column : nullptr, scratch.get() + worker * floats, m == 0);
     });
   });
 }
@@ -523,7 +523,7 @@ ffi::Error recurrent_gradients(ffi::ThreadPool pool, Floats x, Floats h0, Floats
     const int64_t floats = outer_floats + aligned_floats(kOuterBlock * inputs);
     const auto offset = multiples(kOuterBlock, inputs);
     Scratch scratch(threads(pool) * floats), both(inputs * columns);
-    clear(both.get(), inputs * columns);
+    if (rows == 0) clear(both.get(), inputs * columns);
     clear(db->typed_data(), columns);
     over_parts_of_product(pool, inputs, columns, [&](int64_t row, int64_t length, int64_t column, int64_t width,
                                                      int64_t worker) {
@@ -539,7 +539,7 @@ ffi::Error recurrent_gradients(ffi::ThreadPool pool, Floats x, Floats h0, Floats
         }
         add_outer(joined + row, offset.data(), count, length, da.typed_data() + m * columns + column, columns, width,
                   both.get() + row * columns + column, columns, row == 0 ? db->typed_data() + column : nullptr,
-                  outer_scratch);
+                  outer_scratch, m == 0);
       }
     });
     copy(dkernel->typed_data(), both.get(), features * columns);

@@ -173,12 +173,13 @@ inline void multiply_rows(const float* a, const ptrdiff_t* a_offset, int64_t row
   loops()->multiply(product);
 }
 
-// c += a^T d: rows of a begin at offsets, those of d and c lie at constant distances.
+// c += a^T d, or c = a^T d if `fresh`: rows of a begin at offsets, those of d and c lie at constant distances.
 inline void add_outer(const float* a, const ptrdiff_t* a_offset, int64_t rows, int64_t length, const float* d,
                       ptrdiff_t d_stride, int64_t columns, float* c, ptrdiff_t c_stride, float* column_sum,
-                      float* scratch) {
+                      float* scratch, bool fresh = false) {
   const ptrdiff_t zero = 0;
   Outer outer;
+  outer.fresh = fresh;
   outer.a = a;
   outer.a_offset = a_offset;
   outer.rows = rows;
