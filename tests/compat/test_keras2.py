@@ -210,3 +210,11 @@ def test_symbolic_losses_of_a_functional_model():
     assert len(model.losses) == 2 or model.losses == []
     with pytest.raises(NotImplementedError, match="symbolic"):
         model.add_loss(tf.constant(1.0))
+
+
+def test_a_model_from_its_class_name_and_configuration():
+    made = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)])
+    again = tf.keras.models.model_from_config({"class_name": "Sequential", "config": made.get_config()})
+    assert again.output_shape == (None, 2)
+    graph = tf.keras.Model(made.input, made.output)
+    assert tf.keras.models.model_from_config({"class_name": "Functional", "config": graph.get_config()}).count_params() == 8

@@ -484,7 +484,14 @@ def _saving():
 
 def model_from_json(json_string, custom_objects=None):
     """Make a model from `Model.to_json`'s string, without weights."""
-    return serialization.deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
+    return model_from_config(json.loads(json_string), custom_objects=custom_objects)
+
+
+def model_from_config(config, custom_objects=None):
+    """Make a model from {"class_name": ..., "config": model.get_config()}, without weights; Keras 2's name."""
+    home = {"Sequential": "keras", "Functional": "keras.models"}.get(config.get("class_name"))
+    config = {"module": home, **config} if home else config              # Keras 2 wrote the class's name alone
+    return serialization.deserialize_keras_object(config, custom_objects=custom_objects)
 
 
 registry.builtin("keras")(Model)
