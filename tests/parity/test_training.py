@@ -79,10 +79,10 @@ def train_both(theirs, ours, x, call, rng):
     """Train two layers of the same class and compare every loss, weight, state and input."""
     inputs = listed(x)
     join = (lambda values: list(values)) if isinstance(x, list) else (lambda values: values[0])
-    outputs = listed(theirs(join([symbolic(v) for v in inputs]), **call))
-    ours(join(inputs), **call)
+    theirs(join([symbolic(v) for v in inputs]), **call)
+    outputs = listed(ours(join(inputs), **call))    # of Keras's shape, as test_layers.py compares
     copy_weights(theirs, ours, rng)
-    targets = [rng.normal(size=y.shape).astype("float32") for y in outputs]
+    targets = [rng.normal(size=tuple(y.shape)).astype("float32") for y in outputs]
     floats = [i for i, v in enumerate(inputs) if v.dtype.kind == "f"]
     count = len(theirs.trainable_variables)
     # random seeds do not matter here: nothing that is called with training=True draws
