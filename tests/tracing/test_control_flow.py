@@ -280,3 +280,15 @@ def test_map_fn_over_sparse_rows():
     rows = tf.sparse.from_dense([[1, 2], [0, 3]])
     assert tf.map_fn(tf.sparse.reduce_sum, rows, fn_output_signature=tf.int32).numpy().tolist() == [3, 3]
     assert tf.sparse.to_dense(tf.map_fn(lambda row: row, rows)).numpy().tolist() == [[1, 2], [0, 3]]
+
+
+def test_a_loop_stops_after_iterations_that_are_known_at_run_time_only():
+    def run(most):
+        return tf.while_loop(lambda a, i: True, lambda a, i: (a + 1.0, i + 1), (tf.zeros((2,)), 0),
+                             maximum_iterations=most)
+
+    compiled = tf.function(run)
+    for most in (3, 5):
+        total, count = compiled(tf.constant(most))
+        assert total.numpy().tolist() == [most, most] and count.numpy() == most
+    assert tf.function(lambda: run(4))()[1].numpy() == 4

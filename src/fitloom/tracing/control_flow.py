@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fitloom import ops
 from fitloom.base import nest
 from fitloom.base.errors import InvalidArgumentError, ValueNotKnownError
 from fitloom.base.shapes import TensorShape
@@ -119,7 +120,13 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
             values = nest.map_structure(as_tensor, values)
             done += 1
         return type(loop_vars)(values) if isinstance(loop_vars, tuple) else values
-    loop = _While(cond, body, values, limit, _changing(shape_invariants))
+    if maximum_iterations is not None and limit is None:         # not known while tracing: counted in the loop
+        most = ops.cast(maximum_iterations, "int32")
+        counted = while_loop(lambda n, *state: ops.logical_and(n < most, cond(*state)),
+                             lambda n, *state: (n + 1, *_as_list(body(*state))), [ops.constant(0), *values],
+                             shape_invariants)[1:]
+        return type(loop_vars)(counted) if isinstance(loop_vars, tuple) else counted
+    loop = _While(lambda *state: convert_to_tensor(cond(*state)), body, values, limit, _changing(shape_invariants))
     result = nest.pack_sequence_as(values, nest.flatten(loop(nest.flatten(values))))
     return type(loop_vars)(result) if isinstance(loop_vars, tuple) else result
 
