@@ -364,3 +364,39 @@ def test_what_jax_keeps_of_shapes_that_never_repeat_is_dropped(monkeypatch):
     for rows in range(901, 911):
         assert float(tf.reduce_sum(tf.ones((rows,)) * 2.0)) == 2.0 * rows
     assert 1 <= len(dropped) <= 3
+
+
+def test_places_that_change_from_step_to_step_are_inputs_of_the_program():
+    table = np.arange(40, dtype="float32").reshape(10, 4)
+    variable, known = tf.Variable(tf.ones((4,))), tf.constant(table) + 0.0
+
+    def step(place, begin):
+        with tf.GradientTape() as tape:
+            rows = known[begin:begin + 3] * variable
+            loss = rows[1, place] + tf.reduce_sum(rows[..., place]) + rows[-1][place]
+        return loss.numpy(), tape.gradient(loss, variable).numpy()
+
+    def expected(place, begin):
+        rows = table[begin:begin + 3]
+        column = rows[1, place] + rows[:, place].sum() + rows[-1, place]
+        return column, column * (np.arange(4) == place)
+
+    for place, begin in ((0, 0), (1, 2), (3, 7), (2, 4), (0, 3)):               # each line is noticed once
+        step(place, begin)
+    before = programs()
+    for place, begin in ((2, 1), (0, 5), (3, 3), (1, 6)):
+        for ours, reference in zip(step(place, begin), expected(place, begin)):
+            np.testing.assert_allclose(ours, reference, rtol=1e-6)
+    assert programs() == before
+
+
+def test_every_index_of_a_changing_line_is_numpys():
+    table = np.arange(24, dtype="float32").reshape(2, 3, 4)
+    known = tf.constant(table) + 0.0
+    keys = [1, -1, (0, 2), (1, -3, 0), (0, slice(1, 3)), (slice(None), 1), (..., 3), (1, ..., slice(0, 2)),
+            (slice(-1, None), slice(None, 2)), (slice(0, 2), slice(0, 3, 2)), (None, 1), (slice(2, 1),),
+            (..., slice(9, 99))]
+    for key in keys + keys[::-1]:
+        np.testing.assert_array_equal(known[key].numpy(), table[key], err_msg=str(key))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds"):
+        known[0, 3]

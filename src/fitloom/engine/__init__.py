@@ -90,7 +90,7 @@ from fitloom.engine.symbolic import (  # noqa: E402
     is_keras_tensor as is_keras_tensor,
 )
 from fitloom.engine.tensor import Tensor as Tensor  # noqa: E402
-from fitloom.engine.trace import forget_programs as forget_programs  # noqa: E402
+from fitloom.engine.trace import forget_programs as forget_programs, varies as varies  # noqa: E402
 from fitloom.engine.variable import KerasVariable as KerasVariable, Variable as Variable  # noqa: E402
 
 

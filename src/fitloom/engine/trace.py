@@ -36,11 +36,12 @@ class Node:
     """A trace so far. The same entries from the root lead to the same node."""
 
     __slots__ = ("parent", "entry", "start", "next", "programs", "ready", "memos", "gradients", "depth", "line",
-                 "__weakref__")
+                 "choice", "__weakref__")
 
     def __init__(self, parent, entry, start, line):
         self.parent, self.entry, self.start, self.line = parent, entry, start, line
         self.next, self.programs, self.ready, self.memos, self.gradients = {}, {}, {}, {}, None
+        self.choice = None                               # see varies()
         self.depth = 0 if parent is None else parent.depth + 1
 
     def entries(self):
@@ -103,6 +104,7 @@ class _Trie:
     root, count = Node(None, None, 0, None), 0
     programs = interpreted = 0                 # compiled; runs without a program
     alike: dict = {}                           # operations and lines -> the Path they make in all their shapes
+    varied: set = set()                        # lines whose static choices differ from trace to trace; see varies()
     said: set = set()                          # warnings given
 
 
@@ -112,7 +114,26 @@ TRIE = _Trie()
 def forget_programs():
     """Drop every remembered trace and program (`clear_session`)."""
     with LOCK:
-        TRIE.root, TRIE.count, TRIE.programs, TRIE.alike = Node(None, None, 0, None), 0, 0, {}
+        TRIE.root, TRIE.count, TRIE.programs = Node(None, None, 0, None), 0, 0
+        TRIE.alike, TRIE.varied = {}, set()
+
+
+def varies(choice):
+    """Whether a static choice of the operation to be recorded next (a place, say) was another one before.
+
+    Then it should be an input of the program rather than a part of it. A difference that one trace has met at a line
+    counts for that line in all; a line that chooses differently within a trace, but the same in every trace, is static.
+    """
+    trace = CONTEXT.trace
+    if trace.inline:
+        return False
+    node = TRIE.root if trace.closed else trace.node
+    if node.choice is None:
+        node.choice = () if user_line() in TRIE.varied else choice
+    elif node.choice != choice and node.choice != ():
+        node.choice = ()
+        TRIE.varied.add(user_line())
+    return node.choice == ()
 
 
 def say_once(message):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,13 @@ def _slice_dynamic(x, *positions, spec):
     return _index(x, spec, positions)
 
 
+@op(name="strided_slice")
+def _block(x, *starts, axes, sizes, shape):
+    places = dict(zip(axes, starts))
+    starts = [places.get(axis, np.int32(0)) for axis in builtins.range(x.ndim)]
+    return lax.dynamic_slice(x, starts, sizes).reshape(shape)
+
+
 def _bound(value):
     return value if value is None or value.__class__ is int else static_int(value)
 
@@ -81,7 +89,45 @@ def getitem(x, key):
             host_value(p, "a position in a string tensor") for p in positions]), object))
     if positions:
         return _slice_dynamic(x, *positions, spec=spec)
+    if engine.varies(spec) and not _is_host_integer(x) and (block := _as_block(tuple(x.shape), spec)) is not None:
+        return _block(x, *block[0], **block[1])
     return _slice_static(x, spec=spec)
+
+
+def _is_host_integer(x):
+    known = getattr(x, "_value", None)
+    return known.__class__ is np.ndarray and known.dtype.kind in "iu"
+
+
+@functools.lru_cache(maxsize=4096)
+def _as_block(shape, spec):
+    """Return the starts and the attributes of `_block` for a static index; None where it is no block.
+
+    The starts of a block are inputs of the program: the place of an action or of a batch changes from step to step.
+    """
+    if None in spec or None in shape:
+        return None
+    if "..." in spec:
+        at = spec.index("...")
+        spec = (*spec[:at], *[(None, None, None)] * (len(shape) - len(spec) + 1), *spec[at + 1:])
+    starts, sizes, result = {}, list(shape), []
+    if len(spec) > len(sizes):
+        return None
+    for axis, (part, size) in enumerate(zip(spec, shape)):
+        if part.__class__ is int:
+            if not -size <= part < size:
+                return None
+            starts[axis], sizes[axis] = part % size, 1
+        else:
+            start, stop, step = builtins.slice(*part).indices(size)
+            if step != 1:
+                return None
+            if part[0] is not None:
+                starts[axis] = start
+            sizes[axis] = max(stop - start, 0)
+            result.append(sizes[axis])
+    return [np.int32(start) for start in starts.values()], {
+        "axes": tuple(starts), "sizes": tuple(sizes), "shape": (*result, *shape[len(spec):])}
 
 
 def read_key(key):
