@@ -123,9 +123,10 @@ def varies(choice):
 
     Then it should be an input of the program rather than a part of it. A difference that one trace has met at a line
     counts for that line in all; a line that chooses differently within a trace, but the same in every trace, is static.
+    With `enable_op_determinism()` all choices are static: what came before must not decide which program runs.
     """
     trace = CONTEXT.trace
-    if trace.inline:
+    if trace.inline or SETTINGS.deterministic:
         return False
     node = TRIE.root if trace.closed else trace.node
     if node.choice is None:

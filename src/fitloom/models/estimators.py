@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tf.keras.wrappers`: models as estimators of scikit-learn (pipelines, searches, cross-validation)."""
+from typing import Any
+
 import numpy as np
 
 from fitloom.models.cloning import clone_model
@@ -16,7 +18,13 @@ def _ancestor(name):
     return getattr(sklearn_base, name) if sklearn_base else type(name, (), {})
 
 
-class _Estimator(_ancestor("BaseEstimator")):
+_Base: Any = _ancestor("BaseEstimator")
+_Classifier: Any = _ancestor("ClassifierMixin")
+_Regressor: Any = _ancestor("RegressorMixin")
+_Transformer: Any = _ancestor("TransformerMixin")
+
+
+class _Estimator(_Base):
     """What the three kinds share: a model is made for the data, trained, and asked.
 
     Args:
@@ -131,10 +139,13 @@ def _copy(model):
     return copy
 
 
-class SKLearnClassifier(_ancestor("ClassifierMixin"), _Estimator):
+_SHARED = (_Estimator.__doc__ or "").partition("\n")[2].strip()
+
+
+class SKLearnClassifier(_Classifier, _Estimator):
     __doc__ = f"""A model as a classifier. It is trained on one-hot targets (n_samples, n_classes).
 
-    {_Estimator.__doc__.partition(chr(10))[2].strip()}
+    {_SHARED}
 
     Further attribute: `classes_`, the labels in the order of the model's outputs.
 
@@ -174,10 +185,10 @@ class SKLearnClassifier(_ancestor("ClassifierMixin"), _Estimator):
         return labels if self._target_ndim == 1 else labels.reshape(-1, 1)
 
 
-class SKLearnRegressor(_ancestor("RegressorMixin"), _Estimator):
+class SKLearnRegressor(_Regressor, _Estimator):
     __doc__ = f"""A model as a regressor. It is trained on targets (n_samples, n_outputs).
 
-    {_Estimator.__doc__.partition(chr(10))[2].strip()}
+    {_SHARED}
     """
 
     def __sklearn_tags__(self):
@@ -186,10 +197,10 @@ class SKLearnRegressor(_ancestor("RegressorMixin"), _Estimator):
         return tags
 
 
-class SKLearnTransformer(_ancestor("TransformerMixin"), _Estimator):
+class SKLearnTransformer(_Transformer, _Estimator):
     __doc__ = f"""A model as a step of a pipeline: `transform` returns its outputs (n_samples, n_features).
 
-    {_Estimator.__doc__.partition(chr(10))[2].strip()}
+    {_SHARED}
     """
 
     def __sklearn_tags__(self):
