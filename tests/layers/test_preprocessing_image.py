@@ -111,7 +111,7 @@ def test_segmentation_masks_move_with_their_images(images):
     assert set(np.unique(both["segmentation_masks"].numpy())) <= {0.0, 1.0}
     moved = (both["images"].numpy()[..., :1] > 0.5) == (both["segmentation_masks"].numpy() > 0.5)
     assert moved.mean() > 0.85
-    with pytest.raises(NotImplementedError, match="bounding_boxes"):
+    with pytest.raises(ValueError, match="received 'bounding_boxes', but does not know their format"):
         layers.RandomFlip()({"images": images, "bounding_boxes": {}})
 
 

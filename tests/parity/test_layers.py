@@ -73,9 +73,12 @@ def symbolic(x):
     return [symbolic(v) for v in x] if isinstance(x, list) else keras.KerasTensor(x.shape, str(x.dtype))
 
 
-def their_results(layer, inputs, join, call, rng, gradients=True):
+def their_results(layer, inputs, join, call, rng, gradients):
     """Keras's outputs, its state afterwards, and the gradients of sum(weights * outputs) for trainable weights and
-    float inputs, with these weights: one compiled program, because Keras's single operations are many small ones."""
+    float inputs, with these weights: one compiled program, because Keras's single operations are many small ones.
+    Without gradients it is a plain call: the states of a stateful layer are not among a stateless call's results."""
+    if not gradients:
+        return listed(layer(join(inputs), **call)), (), ()
     floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
     fixed, weights = [numpy(v) for v in layer.non_trainable_variables], []
 
@@ -86,14 +89,10 @@ def their_results(layer, inputs, join, call, rng, gradients=True):
         outputs, state = layer.stateless_call(trainable, fixed, join(given), **call)
         outputs = listed(outputs)
         weights[:] = [rng.normal(size=y.shape).astype("float32") for y in outputs]
-        loss = sum((w * y).sum() for w, y in zip(weights, outputs)) if gradients else 0.0
-        return loss, (outputs, state)
+        return sum((w * y).sum() for w, y in zip(weights, outputs)), (outputs, state)
 
     start = [numpy(v) for v in layer.trainable_variables], [inputs[i] for i in floats]
-    if gradients:
-        (_, (outputs, state)), found = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(*start)
-    else:
-        (_, (outputs, state)), found = jax.jit(run)(*start), ((), ())
+    (_, (outputs, state)), found = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(*start)
     for variable, value in zip(layer.non_trainable_variables, state):
         variable.assign(value)
     return outputs, weights, [*found[0], *found[1]]

@@ -148,10 +148,10 @@ def small_together(optimizer, gradients, values, state, indices, rate, step):
 
 
 def large_together(optimizer, gradients, values, state, indices, rate, step, done):
-    """Update the float32 variables that are not `done` by `rule_of_many`, as `small_together` does."""
+    """Update the large float32 variables that are not `done` by `rule_of_many`, as `small_together` does."""
     indices = list(indices)
     places = [optimizer._slot_positions[i] for i in indices]
-    large = [k for k, v in enumerate(values) if k not in done and v.dtype == jnp.float32 and v.size
+    large = [k for k, v in enumerate(values) if k not in done and v.dtype == jnp.float32 and v.size * 4 > SMALL_BYTES
              and all(state[p].shape == v.shape and state[p].dtype == v.dtype for p in places[k])]
     if not large:
         return {}
