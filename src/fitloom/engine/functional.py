@@ -145,7 +145,8 @@ class StepProgram:
         self.donate, self._jitted, self._loop = donate and compiled, None, None
         self.one_program, self.rewrite = compiled, rewrite if compiled else None
         self.compiled, self.running, self.placement, self.checked = 0, False, None, False
-        self._long, self._latest = None, None   # whether steps take long, known after the first; what the last gave
+        self._long, self._latest = None, None   # whether steps take long, once that is known; what the last one gave
+        self._slow_steps = 0
 
     # -- the loan
 
@@ -258,12 +259,15 @@ class StepProgram:
             jax.block_until_ready(logs)
 
     def _pace(self, logs):
-        """After a step was started: time the first one; remember what to wait for."""
+        """After a step was started: time the first ones; remember what to wait for."""
         if self._long is None:
             begin = time.perf_counter()
             self._wait(logs)
-            took = time.perf_counter() - begin
-            self._long = took > LONG_SECONDS and jax.default_backend() == "cpu"
+            if time.perf_counter() - begin <= LONG_SECONDS or jax.default_backend() != "cpu":
+                self._long = False
+            else:                                            # the first one alone may be slow for other reasons
+                self._slow_steps += 1
+                self._long = True if self._slow_steps == 3 else None
         self._latest = jax.tree_util.tree_leaves(logs)[:1] if self._long else None
 
     def _on_loan(self, name, use):
