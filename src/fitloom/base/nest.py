@@ -74,10 +74,11 @@ def flatten(structure, expand_composites=False) -> list:
         leaves.append(structure)
     if not expand_composites:
         return leaves
-    return [part for leaf in leaves for part in (leaf.component_tensors() if _is_composite(leaf) else [leaf])]
+    return [part for leaf in leaves for part in (leaf.component_tensors() if is_composite(leaf) else [leaf])]
 
 
-def _is_composite(leaf):
+def is_composite(leaf) -> bool:
+    """Whether a leaf is made of tensors: a ragged or sparse tensor, or slices."""
     return hasattr(leaf, "component_tensors") and not isinstance(leaf, type)
 
 
@@ -97,7 +98,7 @@ def pack_sequence_as(structure, flat_sequence, expand_composites=False):
         if len(flatten(structure, expand_composites=True)) != len(flat):
             raise ValueError(f"The structure has {len(flatten(structure, expand_composites=True))} leaves, but "
                              f"{len(flat)} values were given.")
-        flat = [leaf.with_component_tensors([next(items) for _ in leaf.component_tensors()]) if _is_composite(leaf)
+        flat = [leaf.with_component_tensors([next(items) for _ in leaf.component_tensors()]) if is_composite(leaf)
                 else next(items) for leaf in leaves]
     if not is_nested(structure):
         if len(flat) != 1:

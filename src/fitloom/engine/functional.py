@@ -262,8 +262,9 @@ class StepProgram:
         """After a step was started: time the first ones; remember what to wait for."""
         if self._long is None:
             begin = time.perf_counter()
-            self._wait(logs)
-            if time.perf_counter() - begin <= LONG_SECONDS or jax.default_backend() != "cpu":
+            if jax.default_backend() == "cpu":
+                self._wait(logs)
+            if time.perf_counter() - begin <= LONG_SECONDS:
                 self._long = False
             else:                                            # the first one alone may be slow for other reasons
                 self._slow_steps += 1

@@ -126,7 +126,7 @@ class Module:
 
 
 def _expanded(leaf):
-    return leaf.component_tensors() if hasattr(leaf, "component_tensors") and not isinstance(leaf, type) else leaf
+    return leaf.component_tensors() if nest.is_composite(leaf) else leaf
 
 
 class VariableAggregation(enum.Enum):

@@ -314,8 +314,7 @@ class KerasVariable(Variable):
             if dtype is None and array.dtype == np.float64:
                 array = array.astype(np.float32)
         self._setup(array, bool(trainable), name or naming.unique_name("variable"))
-        scope = naming.current_path()
-        self.path = f"{scope}/{self._name}" if scope else self._name
+        self.path = _scoped(self._name)
         if self.store.placement is not None and self.store.placement.layout is not None:
             self.store.sharding = self.store.placement.variable(self, self.aval.shape)       # by its path
         self.autocast, self.aggregation, self.synchronization = bool(autocast), aggregation, synchronization

@@ -89,7 +89,7 @@ def getitem(x, key):
             host_value(p, "a position in a string tensor") for p in positions]), object))
     if positions:
         return _slice_dynamic(x, *positions, spec=spec)
-    if engine.varies(spec) and not _is_host_integer(x) and (block := _as_block(tuple(x.shape), spec)) is not None:
+    if not _is_host_integer(x) and engine.varies(spec) and (block := _as_block(tuple(x.shape), spec)) is not None:
         return _block(x, *block[0], **block[1])
     return _slice_static(x, spec=spec)
 
